@@ -1,0 +1,71 @@
+//! A JSON object that a caller attaches and the server keeps as it was written.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The text of one JSON object. It is checked when it enters and copied verbatim from then on.
+#[derive(Clone, PartialEq, Eq)]
+pub struct JsonObject(Box<str>);
+
+impl JsonObject {
+    /// Takes over `text`, which must be one JSON object.
+    pub fn parse(text: &str) -> Option<Self> {
+        let value: sonic_rs::OwnedLazyValue = sonic_rs::from_str(text).ok()?;
+        Self::from_value(&value)
+    }
+
+    fn from_value(value: &sonic_rs::OwnedLazyValue) -> Option<Self> {
+        use sonic_rs::JsonValueTrait;
+        if !value.is_object() {
+            return None;
+        }
+        sonic_rs::to_string(value)
+            .ok()
+            .map(|text| Self(text.into()))
+    }
+
+    /// The object's JSON text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for JsonObject {
+    fn default() -> Self {
+        Self("{}".into())
+    }
+}
+
+impl fmt::Debug for JsonObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for JsonObject {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let value: sonic_rs::LazyValue<'_> =
+            sonic_rs::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+        value.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for JsonObject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = sonic_rs::OwnedLazyValue::deserialize(deserializer)?;
+        Self::from_value(&value).ok_or_else(|| serde::de::Error::custom("expected a JSON object"))
+    }
+}
+
+impl schemars::JsonSchema for JsonObject {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Object".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "object"})
+    }
+}

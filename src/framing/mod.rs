@@ -1,0 +1,3 @@
+//! Framing without I/O: bytes in, events out. No socket, no clock, no JSON.
+
+pub mod websocket;

@@ -1,0 +1,11 @@
+//! TMWS: a thread-per-core memory and workflow server that AI agents share over MCP.
+//!
+//! The modules stand in the order of their layers and **imports only point up this page**;
+//! `tests/structure` keeps it so. `ARCHITECTURE.md` beside this file tells where a message goes.
+
+// Foundation
+// Codecs
+pub mod framing;
+// Data
+pub mod domain;
+pub mod store;

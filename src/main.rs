@@ -1,0 +1,3 @@
+//! The `tmws` program.
+
+fn main() {}

@@ -1,0 +1,138 @@
+//! The store: what survives the process.
+//!
+//! Invariants: when a write returns `Ok` it is durable; every read and write is checked against
+//! the viewer here, so no caller can forget it; what a viewer may not see is [`StoreError::NotFound`].
+//! The interface speaks in domain terms and in batches; no statement of a database leaves a backend.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use uuid::Uuid;
+
+use crate::domain::{
+    Agent, AgentKey, Memory, MemoryPatch, MemoryStats, NewAgent, NewMemory, Page, Recall, Revision,
+    Search, SearchPage, Share, Violation,
+};
+
+pub mod sqlite;
+
+/// A store operation under way. It lives on the shard that asked and needs no `Send`.
+pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>>>;
+
+/// Who reads or writes.
+#[derive(Debug, Clone)]
+pub struct Viewer {
+    /// The acting agent.
+    pub key: AgentKey,
+    /// May write memories of level `system`.
+    pub admin: bool,
+}
+
+/// Why a store operation failed. Nothing was changed unless said otherwise.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// No such thing, or the viewer may not see it.
+    #[error("{what} not found")]
+    NotFound {
+        /// `memory` or `agent`.
+        what: &'static str,
+    },
+    /// The viewer sees it but may not do this.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// A compare-and-set found another version, or the state forbids the change.
+    #[error("{message}")]
+    Conflict {
+        /// What collided, in a sentence.
+        message: String,
+        /// The version that is stored, where there is one.
+        current_version: Option<u64>,
+    },
+    /// A rule that only the store can check.
+    #[error(transparent)]
+    Invalid(#[from] Violation),
+    /// The store cannot answer now; the same call may succeed later.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// The request queue of the store is full; the same call may succeed shortly.
+    #[error("the store is busy")]
+    Busy,
+}
+
+/// How the store is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreStatus {
+    /// `sqlite` or `postgres`.
+    pub backend: &'static str,
+    /// Version of the schema in use.
+    pub schema_version: u32,
+    /// Memories that are neither deleted nor superseded, over all namespaces.
+    pub memories: u64,
+    /// Registered agents over all namespaces.
+    pub agents: u64,
+    /// Size on disk.
+    pub bytes: u64,
+}
+
+/// What every backend offers. Reads and writes are futures of the calling shard; none blocks it.
+pub trait Store {
+    /// Stores each memory in one transaction with its neighbours of the moment. One failure harms
+    /// no other entry; the results stand in the order of the entries.
+    fn create_memories(&self, new: Vec<NewMemory>) -> Answer<Vec<Result<Memory, StoreError>>>;
+
+    /// One memory, and counts the access.
+    fn get_memory(&self, viewer: &Viewer, id: Uuid) -> Answer<Memory>;
+
+    /// Changes a memory, if `expected_version` is absent or still the stored one.
+    fn update_memory(
+        &self,
+        viewer: &Viewer,
+        id: Uuid,
+        patch: MemoryPatch,
+        expected_version: Option<u64>,
+    ) -> Answer<Memory>;
+
+    /// Hides a memory (history stays), or with `purge` removes it, its history and its grants.
+    /// Returns the version that was deleted.
+    fn delete_memory(
+        &self,
+        viewer: &Viewer,
+        id: Uuid,
+        purge: bool,
+        expected_version: Option<u64>,
+    ) -> Answer<u64>;
+
+    /// Grants or takes back permissions; only the owner may. A private memory that is granted to
+    /// somebody becomes `shared`.
+    fn share_memory(&self, viewer: &Viewer, share: Share) -> Answer<Memory>;
+
+    /// Every recorded version, oldest first; also of a deleted memory for those who could write it.
+    fn memory_history(&self, viewer: &Viewer, id: Uuid) -> Answer<Vec<Revision>>;
+
+    /// Full-text search over what the viewer may read.
+    fn search_memories(&self, viewer: &Viewer, search: Search) -> Answer<SearchPage>;
+
+    /// Memories by criteria, in pages.
+    fn recall_memories(&self, viewer: &Viewer, recall: Recall) -> Answer<Page<Memory>>;
+
+    /// Counts for one agent.
+    fn memory_stats(&self, viewer: &Viewer) -> Answer<MemoryStats>;
+
+    /// Registers an agent or updates its registration.
+    fn register_agent(&self, agent: NewAgent) -> Answer<Agent>;
+
+    /// One registration.
+    fn get_agent(&self, key: &AgentKey) -> Answer<Agent>;
+
+    /// Registrations of a namespace by id, in pages; `capability` keeps those that have it.
+    fn list_agents(
+        &self,
+        namespace: &str,
+        capability: Option<String>,
+        limit: u32,
+        cursor: Option<String>,
+    ) -> Answer<Page<Agent>>;
+
+    /// Asks the store for its state; an error means that it cannot serve.
+    fn status(&self) -> Answer<StoreStatus>;
+}
