@@ -4,6 +4,7 @@
 //! `tests/structure` keeps it so. `ARCHITECTURE.md` beside this file tells where a message goes.
 
 // Foundation
+pub mod net;
 // Codecs
 pub mod framing;
 // Data

@@ -1,0 +1,570 @@
+//! The io_uring backend: multishot accept and receive into provided buffers, an eventfd towards
+//! tokio.
+//!
+//! Invariants:
+//! - The ring is made and driven by one thread (`SINGLE_ISSUER`, `DEFER_TASKRUN`); completions
+//!   appear only inside [`Backend::turn`].
+//! - The eventfd, not the ring's descriptor, waits in tokio's epoll: the ring's own descriptor is
+//!   never reported readable while its task work is deferred. It is silenced while turns run and
+//!   is never read; each signal is an edge.
+//! - A slot is freed, and its descriptor closed, when the last operation on it has completed.
+//!
+//! Needs Linux 6.1 (`DEFER_TASKRUN`); older kernels and seccomp profiles that refuse the calls
+//! make [`Backend::open`] fail, and the server takes epoll.
+
+mod ring;
+mod socket;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
+use tokio::io::unix::AsyncFd;
+
+use super::epoll::is_exhaustion;
+use super::{Backend, Event, Gauges, Lease, Receive, Sending, Settings, Table, Token, peer_of};
+use ring::BufferRing;
+use socket::{Kind, Operation, Reception, Socket};
+
+/// Submissions that one enter takes. More are queued and taken by the next.
+const SUBMISSIONS: u32 = 1024;
+/// Completions that the ring holds before the kernel keeps them aside: each connection can have a
+/// receive, a send and a cancel complete in one turn.
+const COMPLETIONS: u32 = 8192;
+/// The one group of provided buffers.
+const BUFFER_GROUP: u16 = 0;
+/// Enters in one turn: a flood on many sockets must not keep the shard from answering.
+const ENTERS_PER_TURN: usize = 64;
+
+struct Listening {
+    socket: TcpListener,
+    number: u8,
+    armed: bool,
+}
+
+/// Sockets driven by one ring.
+pub struct Uring {
+    // Dropped first: the kernel lets go of the buffers below when the ring is gone.
+    ring: IoUring,
+    wake: AsyncFd<OwnedFd>,
+    buffers: BufferRing,
+    sockets: Table<Socket>,
+    listeners: Vec<Listening>,
+    /// Submissions that found the queue full.
+    backlog: Vec<squeue::Entry>,
+    completed: Vec<(u64, i32, u32)>,
+    /// Sockets whose reception ended for want of buffers.
+    starved: Vec<Token>,
+    accept_starved: bool,
+    stopped: bool,
+    gauges: Gauges,
+}
+
+impl Backend for Uring {
+    const NAME: &'static str = "uring";
+
+    fn open(settings: Settings) -> io::Result<Self> {
+        let ring = IoUring::builder()
+            .dontfork()
+            .setup_cqsize(COMPLETIONS)
+            .setup_single_issuer()
+            .setup_coop_taskrun()
+            .setup_taskrun_flag()
+            .setup_defer_taskrun()
+            .build(SUBMISSIONS)?;
+        let buffers = BufferRing::register(&ring, settings, BUFFER_GROUP)?;
+        // SAFETY: no pointer is passed; the result is checked.
+        let wake = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if wake < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the kernel has just given this descriptor to us.
+        let wake = unsafe { OwnedFd::from_raw_fd(wake) };
+        ring.submitter().register_eventfd(wake.as_raw_fd())?;
+        Ok(Self {
+            ring,
+            wake: AsyncFd::register_with_interest(wake, tokio::io::Interest::READABLE)?,
+            buffers,
+            sockets: Table::default(),
+            listeners: Vec::new(),
+            backlog: Vec::new(),
+            completed: Vec::new(),
+            starved: Vec::new(),
+            accept_starved: false,
+            stopped: false,
+            gauges: Gauges::default(),
+        })
+    }
+
+    fn listen(&mut self, listener: TcpListener, number: u8) -> io::Result<()> {
+        // A non-blocking descriptor would make the ring answer EAGAIN instead of waiting.
+        listener.set_nonblocking(false)?;
+        self.listeners.push(Listening {
+            socket: listener,
+            number,
+            armed: false,
+        });
+        self.arm_listeners();
+        Ok(())
+    }
+
+    fn stop_listening(&mut self) {
+        self.stopped = true;
+        for index in 0..self.listeners.len() {
+            let operation = Operation::accept(index as u8);
+            self.push(
+                opcode::AsyncCancel::new(operation.pack()),
+                Operation::cancel(),
+            );
+        }
+        // The descriptor may close at once: the pending accept holds the socket open until its
+        // cancellation, so the cancellation is submitted first.
+        let _ = self.enter();
+        self.listeners.clear();
+    }
+
+    fn turn(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
+        self.ring.completion().disable_eventfd();
+        self.rearm_starved();
+        for _ in 0..ENTERS_PER_TURN {
+            self.drain_backlog();
+            self.enter()?;
+            let mut completed = std::mem::take(&mut self.completed);
+            completed.extend(
+                self.ring
+                    .completion()
+                    .map(|entry| (entry.user_data(), entry.result(), entry.flags())),
+            );
+            for (data, result, flags) in completed.drain(..) {
+                self.complete(data, result, flags, events);
+            }
+            self.completed = completed;
+            let submission = self.ring.submission();
+            if submission.is_empty() && !submission.taskrun() && self.backlog.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn ready(&self) -> io::Result<()> {
+        // SAFETY: `ready` borrows the backend, so no turn shares the completion queue meanwhile.
+        let queue = unsafe { self.ring.completion_shared() };
+        queue.enable_eventfd();
+        // The signal may have been suppressed just before: the flag must be visible before we look.
+        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+        // SAFETY: as above, for the submission queue, which is only looked at.
+        let submission = unsafe { self.ring.submission_shared() };
+        let work = !queue.is_empty()
+            || !submission.is_empty()
+            || submission.taskrun()
+            || !self.backlog.is_empty()
+            || (!self.starved.is_empty() && self.buffers.lent() == 0);
+        drop((queue, submission));
+        if !work {
+            self.wake.readable().await?.clear_ready();
+        }
+        Ok(())
+    }
+
+    fn bytes(&mut self, lease: &Lease) -> &mut [u8] {
+        self.buffers.slice(lease.buffer, lease.bytes)
+    }
+
+    fn release(&mut self, lease: Lease) {
+        self.buffers.release(lease.buffer);
+    }
+
+    fn receive(&mut self, token: Token, mode: Receive) {
+        let Some(socket) = self.sockets.get_mut(token) else {
+            return;
+        };
+        socket.wanted = Some(mode);
+        // A reception that is being cancelled is armed again by its last completion.
+        if socket.reception == Reception::Idle {
+            self.arm(token, mode);
+        }
+    }
+
+    fn pause(&mut self, token: Token) {
+        let Some(socket) = self.sockets.get_mut(token) else {
+            return;
+        };
+        socket.wanted = None;
+        if socket.reception == Reception::Armed {
+            socket.reception = Reception::Cancelling;
+            let receive = Operation::socket(Kind::Receive, token);
+            self.push(
+                opcode::AsyncCancel::new(receive.pack()),
+                Operation::cancel(),
+            );
+        }
+    }
+
+    fn send(&mut self, token: Token, buffer: Vec<u8>) {
+        let Some(socket) = self.sockets.get_mut(token) else {
+            return;
+        };
+        debug_assert!(socket.sending.is_none(), "one send in flight");
+        socket.sending = Some(Sending { buffer, sent: 0 });
+        self.submit_send(token);
+    }
+
+    fn shutdown(&mut self, token: Token) {
+        if let Some(socket) = self.sockets.get(token) {
+            // An error means that the connection is already gone, which reception reports.
+            let _ = socket2::SockRef::from(&socket.fd).shutdown(std::net::Shutdown::Write);
+        }
+    }
+
+    fn close(&mut self, token: Token) {
+        let Some(socket) = self.sockets.get_mut(token) else {
+            return;
+        };
+        if socket.closing {
+            return;
+        }
+        socket.closing = true;
+        socket.wanted = None;
+        if socket.operations() > 0 {
+            let fd = types::Fd(socket.fd.as_raw_fd());
+            self.push(
+                opcode::AsyncCancel2::new(types::CancelBuilder::fd(fd).all()),
+                Operation::cancel(),
+            );
+        }
+        self.reap(token);
+    }
+
+    fn detach(&mut self, token: Token) -> Option<OwnedFd> {
+        let socket = self.sockets.get(token)?;
+        if socket.closing || socket.operations() > 0 {
+            return None;
+        }
+        self.sockets.remove(token).map(|socket| socket.fd)
+    }
+
+    fn peer(&self, token: Token) -> Option<SocketAddr> {
+        peer_of(&self.sockets.get(token)?.fd)
+    }
+
+    fn tick(&mut self) {
+        self.accept_starved = false;
+        self.arm_listeners();
+    }
+
+    fn gauges(&self) -> Gauges {
+        Gauges {
+            sockets: self.sockets.len() as u64,
+            buffers: u64::from(self.buffers.count()),
+            buffers_lent: u64::from(self.buffers.lent()),
+            ..self.gauges
+        }
+    }
+}
+
+impl Uring {
+    fn push(&mut self, entry: impl Into<EntryOf>, operation: Operation) {
+        let entry = entry.into().0.user_data(operation.pack());
+        // SAFETY: what an entry points to (a send's buffer, the buffer ring) lives in this struct
+        // until the entry's completion; see `reap` and `drop`.
+        if !self.backlog.is_empty() || unsafe { self.ring.submission().push(&entry) }.is_err() {
+            self.backlog.push(entry);
+        }
+    }
+
+    fn drain_backlog(&mut self) {
+        let mut queue = self.ring.submission();
+        let taken = self
+            .backlog
+            .iter()
+            // SAFETY: as in `push`.
+            .take_while(|entry| unsafe { queue.push(entry) }.is_ok())
+            .count();
+        drop(queue);
+        self.backlog.drain(..taken);
+    }
+
+    /// Submits, and runs the task work that makes completions appear.
+    fn enter(&mut self) -> io::Result<()> {
+        const IORING_ENTER_GETEVENTS: u32 = 1;
+        let count = {
+            let mut queue = self.ring.submission();
+            queue.sync();
+            queue.len() as u32
+        };
+        self.gauges.ring_depth = u64::from(count);
+        // SAFETY: no argument is passed, and the count is what the queue holds.
+        let entered = unsafe {
+            self.ring
+                .submitter()
+                .enter::<libc::sigset_t>(count, 0, IORING_ENTER_GETEVENTS, None)
+        };
+        match entered {
+            Ok(_) => Ok(()),
+            // EBUSY: completions wait to be drained; EINTR and EAGAIN: try again in the next turn.
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::EBUSY | libc::EINTR | libc::EAGAIN)
+                ) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn arm(&mut self, token: Token, mode: Receive) {
+        let Some(socket) = self.sockets.get_mut(token) else {
+            return;
+        };
+        socket.reception = Reception::Armed;
+        let fd = types::Fd(socket.fd.as_raw_fd());
+        let entry = match mode {
+            Receive::Stream => opcode::RecvMulti::new(fd, BUFFER_GROUP).build(),
+            Receive::Once => {
+                opcode::Recv::new(fd, std::ptr::null_mut(), self.buffers.buffer_bytes())
+                    .buf_group(BUFFER_GROUP)
+                    .build()
+                    .flags(squeue::Flags::BUFFER_SELECT)
+            }
+        };
+        self.push(EntryOf(entry), Operation::socket(Kind::Receive, token));
+    }
+
+    fn rearm_starved(&mut self) {
+        if self.starved.is_empty() || self.buffers.lent() == self.buffers.count() {
+            return;
+        }
+        for token in std::mem::take(&mut self.starved) {
+            if let Some(socket) = self.sockets.get(token)
+                && socket.reception == Reception::Idle
+                && let Some(mode) = socket.wanted
+            {
+                self.arm(token, mode);
+            }
+        }
+    }
+
+    fn arm_listeners(&mut self) {
+        if self.accept_starved || self.stopped {
+            return;
+        }
+        for index in 0..self.listeners.len() {
+            let listener = &mut self.listeners[index];
+            if !listener.armed {
+                listener.armed = true;
+                let fd = types::Fd(listener.socket.as_raw_fd());
+                let entry = opcode::AcceptMulti::new(fd)
+                    .flags(libc::SOCK_CLOEXEC)
+                    .build();
+                self.push(EntryOf(entry), Operation::accept(index as u8));
+            }
+        }
+    }
+
+    fn submit_send(&mut self, token: Token) {
+        let Some(socket) = self.sockets.get_mut(token) else {
+            return;
+        };
+        let Some(sending) = &socket.sending else {
+            return;
+        };
+        let rest = sending.rest();
+        let bytes = u32::try_from(rest.len()).unwrap_or(u32::MAX);
+        let entry = opcode::Send::new(types::Fd(socket.fd.as_raw_fd()), rest.as_ptr(), bytes)
+            .flags(libc::MSG_NOSIGNAL)
+            .build();
+        self.push(EntryOf(entry), Operation::socket(Kind::Send, token));
+    }
+
+    fn complete(&mut self, data: u64, result: i32, flags: u32, events: &mut Vec<Event>) {
+        let operation = Operation::unpack(data);
+        match operation.kind {
+            Kind::Accept => self.accepted(operation.token.index as usize, result, flags, events),
+            Kind::Receive => self.received(operation.token, result, flags, events),
+            Kind::Send => self.sent(operation.token, result, events),
+            Kind::Cancel => {}
+        }
+    }
+
+    fn accepted(&mut self, index: usize, result: i32, flags: u32, events: &mut Vec<Event>) {
+        let more = cqueue::more(flags);
+        if result >= 0 {
+            // SAFETY: a successful accept gives us a descriptor of our own.
+            let fd = unsafe { OwnedFd::from_raw_fd(result) };
+            // Accepted while the listeners were being closed: nobody will serve it.
+            let Some(listener) = self.listeners.get(index) else {
+                return;
+            };
+            let number = listener.number;
+            let token = self.sockets.insert(Socket::new(fd));
+            events.push(Event::Accepted {
+                token,
+                listener: number,
+            });
+        } else if is_exhaustion(&io::Error::from_raw_os_error(-result)) {
+            self.accept_starved = true;
+            self.gauges.accept_paused += 1;
+        }
+        if !more && let Some(listener) = self.listeners.get_mut(index) {
+            listener.armed = false;
+            self.arm_listeners();
+        }
+    }
+
+    fn received(&mut self, token: Token, result: i32, flags: u32, events: &mut Vec<Event>) {
+        let lease = cqueue::buffer_select(flags).map(|buffer| {
+            self.buffers.lend();
+            Lease {
+                buffer,
+                bytes: result.max(0) as u32,
+            }
+        });
+        let Some(socket) = self.sockets.get_mut(token) else {
+            // A late completion: the slot has passed on.
+            self.buffers.release_lease(lease);
+            return;
+        };
+        let ended = !cqueue::more(flags);
+        if ended {
+            socket.reception = Reception::Idle;
+        }
+        if socket.closing {
+            self.buffers.release_lease(lease);
+            self.reap(token);
+            return;
+        }
+        match (result, lease) {
+            (1.., Some(lease)) => {
+                events.push(Event::Received { token, lease });
+                if ended {
+                    self.reception_ended(token);
+                }
+            }
+            (_, lease) => {
+                self.buffers.release_lease(lease);
+                match -result {
+                    libc::ENOBUFS => {
+                        self.gauges.pool_exhausted += 1;
+                        self.starved.push(token);
+                    }
+                    // Cancelled by `pause`, or the multishot gave way: go on if it is wanted again.
+                    libc::ECANCELED | libc::EAGAIN | libc::EINTR => self.rearm_if_wanted(token),
+                    // The peer's end (0) or a broken connection.
+                    _ => {
+                        socket.wanted = None;
+                        events.push(Event::Ended { token });
+                    }
+                }
+            }
+        }
+    }
+
+    /// The kernel ended a reception that delivered: done if it was for one, else it goes on.
+    fn reception_ended(&mut self, token: Token) {
+        let Some(socket) = self.sockets.get_mut(token) else {
+            return;
+        };
+        if socket.wanted == Some(Receive::Once) {
+            socket.wanted = None;
+        }
+        self.rearm_if_wanted(token);
+    }
+
+    fn rearm_if_wanted(&mut self, token: Token) {
+        if let Some(mode) = self.sockets.get(token).and_then(|socket| socket.wanted) {
+            self.arm(token, mode);
+        }
+    }
+
+    fn sent(&mut self, token: Token, result: i32, events: &mut Vec<Event>) {
+        let Some(socket) = self.sockets.get_mut(token) else {
+            return;
+        };
+        if socket.closing {
+            socket.sending = None;
+            self.reap(token);
+            return;
+        }
+        let Some(sending) = &mut socket.sending else {
+            return;
+        };
+        match result {
+            0.. => {
+                if !sending.advance(result as usize) {
+                    self.submit_send(token);
+                } else if let Some(sending) = socket.sending.take() {
+                    events.push(Event::Sent {
+                        token,
+                        buffer: sending.into_empty(),
+                    });
+                }
+            }
+            _ if matches!(-result, libc::EAGAIN | libc::EINTR) => self.submit_send(token),
+            _ => {
+                socket.sending = None;
+                events.push(Event::Ended { token });
+            }
+        }
+    }
+
+    /// Frees a closed slot when the kernel holds nothing of it any more.
+    fn reap(&mut self, token: Token) {
+        if self
+            .sockets
+            .get(token)
+            .is_some_and(|socket| socket.closing && socket.operations() == 0)
+        {
+            self.sockets.remove(token);
+            if self.accept_starved {
+                self.accept_starved = false;
+                self.arm_listeners();
+            }
+        }
+    }
+}
+
+impl Drop for Uring {
+    fn drop(&mut self) {
+        // Whatever is still under way is cancelled and waited for, so that the kernel writes into
+        // no memory of ours afterwards.
+        let everything = types::CancelBuilder::any();
+        let quiet = matches!(
+            self.ring.submitter().register_sync_cancel(None, everything),
+            Ok(())
+        ) || self.sockets.is_empty();
+        if !quiet {
+            // ENOENT means that nothing was under way; anything else leaves memory to the kernel.
+            self.buffers.leak();
+            for token in self
+                .sockets
+                .iter()
+                .map(|(token, _)| token)
+                .collect::<Vec<_>>()
+            {
+                if let Some(sending) = self.sockets.remove(token).and_then(|socket| socket.sending)
+                {
+                    std::mem::forget(sending.buffer);
+                }
+            }
+        }
+    }
+}
+
+/// A submission of any opcode.
+struct EntryOf(squeue::Entry);
+
+impl From<opcode::AsyncCancel> for EntryOf {
+    fn from(operation: opcode::AsyncCancel) -> Self {
+        Self(operation.build())
+    }
+}
+
+impl From<opcode::AsyncCancel2> for EntryOf {
+    fn from(operation: opcode::AsyncCancel2) -> Self {
+        Self(operation.build())
+    }
+}
