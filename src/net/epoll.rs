@@ -12,7 +12,9 @@ use socket2::SockRef;
 use tokio::io::unix::AsyncFd;
 
 use super::pool::Buffers;
-use super::{Backend, Event, Gauges, Lease, Receive, Sending, Settings, Table, Token, peer_of};
+use super::{
+    Backend, Event, Gauges, Lease, Receive, Sending, Settings, Table, Token, peer_of, register,
+};
 
 /// Readiness events taken by one system call.
 const EVENTS_PER_WAIT: usize = 512;
@@ -67,7 +69,7 @@ impl Backend for Epoll {
         // SAFETY: the kernel has just given this descriptor to us.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         Ok(Self {
-            epoll: AsyncFd::register_with_interest(fd, tokio::io::Interest::READABLE)?,
+            epoll: register(fd)?,
             sockets: Table::default(),
             listeners: Vec::new(),
             buffers: Buffers::new(settings.buffers, settings.buffer_bytes),

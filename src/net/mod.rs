@@ -186,3 +186,11 @@ impl Sending {
 fn peer_of(socket: &OwnedFd) -> Option<std::net::SocketAddr> {
     socket2::SockRef::from(socket).peer_addr().ok()?.as_socket()
 }
+
+/// Puts an owned descriptor under tokio's watch for reading.
+fn register(fd: OwnedFd) -> io::Result<tokio::io::unix::AsyncFd<OwnedFd>> {
+    let interest = tokio::io::Interest::READABLE;
+    // SAFETY: an `OwnedFd` yields the same open descriptor for as long as it lives, and the
+    // `AsyncFd` owns it from here on.
+    unsafe { tokio::io::unix::AsyncFd::register_with_interest(fd, interest) }.map_err(Into::into)
+}

@@ -23,7 +23,9 @@ use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use tokio::io::unix::AsyncFd;
 
 use super::epoll::is_exhaustion;
-use super::{Backend, Event, Gauges, Lease, Receive, Sending, Settings, Table, Token, peer_of};
+use super::{
+    Backend, Event, Gauges, Lease, Receive, Sending, Settings, Table, Token, peer_of, register,
+};
 use ring::BufferRing;
 use socket::{Kind, Operation, Reception, Socket};
 
@@ -84,7 +86,7 @@ impl Backend for Uring {
         ring.submitter().register_eventfd(wake.as_raw_fd())?;
         Ok(Self {
             ring,
-            wake: AsyncFd::register_with_interest(wake, tokio::io::Interest::READABLE)?,
+            wake: register(wake)?,
             buffers,
             sockets: Table::default(),
             listeners: Vec::new(),
