@@ -4,7 +4,9 @@
 //! `tests/structure` keeps it so. `ARCHITECTURE.md` beside this file tells where a message goes.
 
 // Foundation
+pub mod config;
 pub mod net;
+pub mod telemetry;
 // Codecs
 pub mod framing;
 // Data

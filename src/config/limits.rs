@@ -1,0 +1,75 @@
+//! Bounds that are not configurable, each with its reason. Relations between them are checked
+//! when this file is compiled.
+
+/// Shards: the generation of a mailbox index and the cost of a scrape stay small, and no machine
+/// we know serves better with more.
+pub const SHARDS_MAX: usize = 256;
+
+/// Bytes of a request head (SPEC 8): four times what browsers send with large cookies.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Header lines of a request head: browsers send about 20, proxies add a few.
+pub const HEADERS_MAX: usize = 64;
+
+/// Nesting of a JSON message (SPEC 8): our deepest schema has 5 levels, metadata is the caller's.
+pub const JSON_DEPTH_MAX: usize = 64;
+
+/// Bytes of a message on the echo route: the Autobahn suite sends 16 MiB, and a frame's head.
+pub const ECHO_MESSAGE_BYTES_MAX: usize = 17 << 20;
+
+/// Bytes queued for one connection before it is read no further (SPEC 5: slow consumers).
+pub const QUEUED_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes queued below which a connection is read again; half, so that it does not flutter.
+pub const QUEUED_BYTES_LOW: usize = QUEUED_BYTES_MAX / 2;
+
+/// Requests of one connection that wait for the store at once. Deeper pipelines are read later;
+/// the store's queue stays fair between connections.
+pub const REQUESTS_IN_FLIGHT_MAX: usize = 128;
+
+/// Seconds that a connection may refuse to read what is queued before it is closed with 1013
+/// (SPEC 5).
+pub const STALLED_SECONDS_MAX: u64 = 30;
+
+/// Seconds that a closed connection may take to read the close frame and close its side.
+pub const LINGER_SECONDS: u64 = 2;
+
+/// Connections that have not become a WebSocket, over all shards: requests being read, HTTP
+/// clients. Beyond it new ones are closed at once.
+pub const HTTP_CONNECTIONS_MAX: usize = 2_048;
+
+/// Bytes of an HTTP request's body: one message, as on the WebSocket.
+pub const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of a payload up to which a shard compresses it itself, about 0.3 ms; larger ones go to
+/// the compute pool (DESIGN 1: a shard is never blocked for 1 ms).
+pub const INLINE_DEFLATE_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes from which a payload is worth compressing (SPEC 13).
+pub const DEFLATE_BYTES_MIN: usize = 1024;
+
+/// Compressions at once on one shard (SPEC 13).
+pub const DEFLATES_MAX: usize = 10;
+
+/// Level of compression (SPEC 13).
+pub const DEFLATE_LEVEL: u32 = 6;
+
+/// Window of our compressor (SPEC 13): 1 KiB, which keeps a pooled compressor small.
+pub const DEFLATE_WINDOW_BITS: u8 = 10;
+
+/// Events that other threads may leave for a shard before they are refused.
+pub const MAILBOX_EVENTS_MAX: usize = 4_096;
+
+/// Bytes of an id of a JSON-RPC request: ids are echoed, and a caller must not make us store a
+/// document for the time of its request.
+pub const REQUEST_ID_BYTES_MAX: usize = 256;
+
+/// Bytes of buffers that a shard keeps for the next sends; the rest goes back to the allocator.
+pub const SPARE_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// Seconds after which a stop ends whatever is still under way (SPEC 2: exit within 10 s).
+pub const STOP_SECONDS_MAX: u64 = 9;
+
+const _: () = assert!(HEAD_BYTES_MAX <= QUEUED_BYTES_MAX);
+const _: () = assert!(QUEUED_BYTES_LOW < QUEUED_BYTES_MAX);
+const _: () = assert!(DEFLATE_BYTES_MIN <= INLINE_DEFLATE_BYTES_MAX);

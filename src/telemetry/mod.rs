@@ -1,0 +1,12 @@
+//! What the server tells about itself: metrics and logs.
+//!
+//! Architecture invariant: recording never blocks and never allocates. Each shard writes its own
+//! counters; whoever scrapes adds them up.
+
+pub mod counter;
+pub mod log;
+pub mod metrics;
+pub mod prometheus;
+
+pub use counter::{Counter, Gauge, Histogram};
+pub use metrics::{Metrics, OperationMetrics, ShardMetrics};
