@@ -5,10 +5,23 @@
 
 // Foundation
 pub mod config;
-pub mod net;
 pub mod telemetry;
+
+pub mod net;
+
 // Codecs
 pub mod framing;
+
+pub mod rpc;
+
 // Data
 pub mod domain;
+
 pub mod store;
+
+// Application
+pub mod delivery;
+
+pub mod operations;
+
+pub mod dispatch;

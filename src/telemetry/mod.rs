@@ -6,7 +6,9 @@
 pub mod counter;
 pub mod log;
 pub mod metrics;
+pub mod process;
 pub mod prometheus;
 
 pub use counter::{Counter, Gauge, Histogram};
 pub use metrics::{Metrics, OperationMetrics, ShardMetrics};
+pub use process::Process;

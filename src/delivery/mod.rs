@@ -1,0 +1,7 @@
+//! Sessions: one agent's presence on the server.
+
+mod registry;
+mod session;
+
+pub use registry::{Presence, Registry};
+pub use session::{Session, Transport};

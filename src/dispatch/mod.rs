@@ -1,0 +1,159 @@
+//! The one way from a parsed request and a principal to a reply.
+//!
+//! Every wire calls this and nothing else: look up, run, count, encode. What is at hand is
+//! answered at once, into the connection's own buffer; what waits for the store becomes a future
+//! of the shard.
+
+mod batch;
+mod constants;
+mod mcp;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bumpalo::Bump;
+
+pub use constants::Constants;
+pub use mcp::McpConnection;
+
+use crate::delivery::Session;
+use crate::operations::{Context, Later, Operation, Outcome, Services, Table};
+use crate::rpc::{Condition, Fault};
+use crate::telemetry::ShardMetrics;
+
+/// What a message leads to.
+pub enum Reply {
+    /// An answer was appended to the buffer.
+    Written,
+    /// No answer is due.
+    Silent,
+    /// The answer's bytes, later.
+    Later(Answer),
+}
+
+/// An answer under way.
+pub type Answer = std::pin::Pin<Box<dyn Future<Output = Vec<u8>>>>;
+
+/// Dispatch of one shard.
+pub struct Dispatcher {
+    table: Arc<Table>,
+    constants: Arc<Constants>,
+    services: Rc<Services>,
+    metrics: Arc<ShardMetrics>,
+    /// Results on their way into an answer; empty between calls.
+    scratch: RefCell<Vec<u8>>,
+    /// Plans of batches; reset after each.
+    arena: RefCell<Bump>,
+}
+
+/// A result at hand, in the scratch buffer, or under way.
+enum Run {
+    Ready(Result<(), Fault>),
+    Later(Later),
+}
+
+impl Dispatcher {
+    /// Dispatch over these parts, counting into `metrics`.
+    pub fn new(
+        table: Arc<Table>,
+        constants: Arc<Constants>,
+        services: Rc<Services>,
+        metrics: Arc<ShardMetrics>,
+    ) -> Self {
+        Self {
+            table,
+            constants,
+            services,
+            metrics,
+            scratch: RefCell::default(),
+            arena: RefCell::default(),
+        }
+    }
+
+    /// The server's parts.
+    pub fn services(&self) -> &Rc<Services> {
+        &self.services
+    }
+
+    /// The counts of this shard.
+    pub fn metrics(&self) -> &Arc<ShardMetrics> {
+        &self.metrics
+    }
+
+    /// Runs an operation by one of its names and waits for its result's JSON: for wires that
+    /// answer one request at a time.
+    pub async fn call(
+        &self,
+        session: &Rc<Session>,
+        name: &str,
+        arguments: Option<&str>,
+    ) -> Result<Vec<u8>, Fault> {
+        let Some((index, operation)) = self.table.find(name) else {
+            return Err(Fault::new(
+                Condition::MethodNotFound,
+                format!("there is no operation {name}"),
+            ));
+        };
+        let started = Instant::now();
+        let mut out = Vec::new();
+        let context = Context {
+            services: &self.services,
+            session,
+        };
+        let result = match operation.run(&context, arguments, &mut out) {
+            Outcome::Ready(result) => result.map(|()| out),
+            Outcome::Later(later) => later.await,
+        };
+        self.count(index, started, result.is_ok());
+        result
+    }
+
+    /// Runs an operation; a result at hand lands in `scratch`.
+    fn run(
+        &self,
+        session: &Rc<Session>,
+        index: usize,
+        operation: &Operation,
+        arguments: Option<&str>,
+        scratch: &mut Vec<u8>,
+    ) -> Run {
+        scratch.clear();
+        let started = Instant::now();
+        let context = Context {
+            services: &self.services,
+            session,
+        };
+        match operation.run(&context, arguments, scratch) {
+            Outcome::Ready(result) => {
+                self.count(index, started, result.is_ok());
+                Run::Ready(result)
+            }
+            Outcome::Later(later) => {
+                let metrics = Arc::clone(&self.metrics);
+                Run::Later(Box::pin(async move {
+                    let result = later.await;
+                    count(&metrics, index, started, result.is_ok());
+                    result
+                }))
+            }
+        }
+    }
+
+    fn count(&self, index: usize, started: Instant, succeeded: bool) {
+        count(&self.metrics, index, started, succeeded);
+    }
+}
+
+fn count(metrics: &ShardMetrics, index: usize, started: Instant, succeeded: bool) {
+    let operation = &metrics.operations[index];
+    let outcome = if succeeded {
+        &operation.succeeded
+    } else {
+        &operation.failed
+    };
+    outcome.add(1);
+    let duration_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    operation.duration.record_ns(duration_ns);
+}

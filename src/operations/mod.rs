@@ -1,0 +1,22 @@
+//! What the server does, whatever wire carries it: one row per operation.
+//!
+//! A new operation is one row in its noun's file and one function. Every wire looks operations up
+//! here; tool lists, schemas and metrics come from the same rows.
+//!
+//! Architecture invariant: typed arguments in, typed results out. Nothing here knows a wire.
+
+mod agent;
+mod arguments;
+mod fault;
+mod memory;
+mod memory_find;
+mod operation;
+mod services;
+mod session;
+mod system;
+mod table;
+
+pub use operation::{Later, Operation, Outcome, Scope, Tool, Touches};
+pub use services::{Context, Services};
+pub use system::{Stats, stats};
+pub use table::Table;

@@ -1,0 +1,240 @@
+//! A row of the table.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use schemars::{JsonSchema, Schema};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::arguments;
+use super::services::Context;
+use crate::rpc::{Condition, Fault, json};
+
+/// What a caller must be allowed to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Open to everyone who is connected.
+    None,
+    /// Read memories.
+    MemoryRead,
+    /// Write memories.
+    MemoryWrite,
+    /// Read agents.
+    AgentRead,
+    /// Change one's own registration or identity.
+    AgentSend,
+    /// Read the server's state.
+    SystemRead,
+}
+
+impl Scope {
+    /// The scope's name in tokens.
+    pub fn as_str(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::MemoryRead => Some("memory:read"),
+            Self::MemoryWrite => Some("memory:write"),
+            Self::AgentRead => Some("agent:read"),
+            Self::AgentSend => Some("agent:send"),
+            Self::SystemRead => Some("system:read"),
+        }
+    }
+}
+
+/// How MCP shows an operation.
+#[derive(Debug, Clone, Copy)]
+pub struct Tool {
+    /// The tool's name.
+    pub name: &'static str,
+    /// For people.
+    pub title: &'static str,
+    /// In the core profile too.
+    pub core: bool,
+}
+
+/// What an operation touches. Entries of a batch that touch the same keep their order; the others
+/// run side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Touches {
+    /// The thing that its arguments name by `id`, `memory_id` or `agent_id`; nothing without one.
+    Named,
+    /// The caller's session, on which every other entry depends.
+    Session,
+}
+
+/// What a call leads to.
+pub enum Outcome {
+    /// The result's JSON was appended, or nothing was.
+    Ready(Result<(), Fault>),
+    /// The result's JSON, once the store has answered.
+    Later(Later),
+}
+
+/// A call under way on its shard.
+pub type Later = Pin<Box<dyn Future<Output = Result<Vec<u8>, Fault>>>>;
+
+/// A typed result under way.
+pub(super) type Pending<R> = Pin<Box<dyn Future<Output = Result<R, Fault>>>>;
+
+type Run = Box<dyn Fn(&Context<'_>, Option<&str>, &mut Vec<u8>) -> Outcome + Send + Sync>;
+
+/// One operation.
+pub struct Operation {
+    /// Its method name, `noun/verb`.
+    pub method: &'static str,
+    /// Other names, as methods and as tools.
+    pub aliases: &'static [&'static str],
+    /// As a tool; some operations have none.
+    pub tool: Option<Tool>,
+    /// For models: what it does and when to use it.
+    pub description: &'static str,
+    /// What the caller must be allowed to do.
+    pub scope: Scope,
+    /// Units of the rate limit.
+    pub cost: u32,
+    /// Changes nothing.
+    pub read_only: bool,
+    /// May remove something.
+    pub destructive: bool,
+    /// The same call again changes nothing more.
+    pub idempotent: bool,
+    /// What it touches, which keeps the order of a batch.
+    pub touches: Touches,
+    /// Schema of the arguments.
+    pub arguments: Schema,
+    /// Schema of the result.
+    pub result: Schema,
+    run: Run,
+}
+
+impl Operation {
+    /// Runs the operation with the JSON text of its arguments.
+    pub fn run(
+        &self,
+        context: &Context<'_>,
+        arguments: Option<&str>,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        (self.run)(context, arguments, out)
+    }
+
+    /// An operation whose answer is at hand.
+    pub(super) fn ready<A, R>(
+        method: &'static str,
+        handler: fn(&Context<'_>, A) -> Result<R, Fault>,
+    ) -> Self
+    where
+        A: DeserializeOwned + JsonSchema + 'static,
+        R: Serialize + JsonSchema + 'static,
+    {
+        let run: Run = Box::new(move |context, text, out| {
+            let answer = arguments::parse(text).and_then(|typed| handler(context, typed));
+            Outcome::Ready(answer.and_then(|result| write(out, &result)))
+        });
+        Self::row::<A, R>(method, run)
+    }
+
+    /// An operation that waits, for the store as a rule.
+    pub(super) fn later<A, R>(
+        method: &'static str,
+        handler: fn(&Context<'_>, A) -> Result<Pending<R>, Fault>,
+    ) -> Self
+    where
+        A: DeserializeOwned + JsonSchema + 'static,
+        R: Serialize + JsonSchema + 'static,
+    {
+        let run: Run = Box::new(move |context, text, _| {
+            match arguments::parse(text).and_then(|typed| handler(context, typed)) {
+                Err(fault) => Outcome::Ready(Err(fault)),
+                Ok(pending) => Outcome::Later(Box::pin(async move {
+                    let result = pending.await?;
+                    let mut out = Vec::with_capacity(512);
+                    write(&mut out, &result)?;
+                    Ok(out)
+                })),
+            }
+        });
+        Self::row::<A, R>(method, run)
+    }
+
+    fn row<A: JsonSchema, R: JsonSchema>(method: &'static str, run: Run) -> Self {
+        Self {
+            method,
+            aliases: &[],
+            tool: None,
+            description: "",
+            scope: Scope::None,
+            cost: 1,
+            read_only: true,
+            destructive: false,
+            idempotent: true,
+            touches: Touches::Named,
+            arguments: arguments::schema::<A>(),
+            result: arguments::schema::<R>(),
+            run,
+        }
+    }
+
+    pub(super) fn aliases(mut self, aliases: &'static [&'static str]) -> Self {
+        self.aliases = aliases;
+        self
+    }
+
+    pub(super) fn tool(mut self, name: &'static str, title: &'static str) -> Self {
+        self.tool = Some(Tool {
+            name,
+            title,
+            core: false,
+        });
+        self
+    }
+
+    pub(super) fn core_tool(mut self, name: &'static str, title: &'static str) -> Self {
+        self.tool = Some(Tool {
+            name,
+            title,
+            core: true,
+        });
+        self
+    }
+
+    pub(super) fn describe(mut self, description: &'static str) -> Self {
+        self.description = description;
+        self
+    }
+
+    pub(super) fn scope(mut self, scope: Scope) -> Self {
+        self.scope = scope;
+        self
+    }
+
+    pub(super) fn touches(mut self, touches: Touches) -> Self {
+        self.touches = touches;
+        self
+    }
+
+    pub(super) fn cost(mut self, cost: u32) -> Self {
+        self.cost = cost;
+        self
+    }
+
+    /// Marks an operation that changes something.
+    pub(super) fn writes(mut self, idempotent: bool) -> Self {
+        self.read_only = false;
+        self.idempotent = idempotent;
+        self
+    }
+
+    pub(super) fn destroys(mut self) -> Self {
+        self.destructive = true;
+        self.writes(true)
+    }
+}
+
+fn write<R: Serialize>(out: &mut Vec<u8>, result: &R) -> Result<(), Fault> {
+    json::write(out, result).map_err(|error| {
+        tracing::error!(%error, "a result could not be written as JSON");
+        Fault::new(Condition::Internal, "the result could not be written")
+    })
+}

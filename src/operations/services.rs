@@ -1,0 +1,44 @@
+//! What operations work with.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::delivery::{Registry, Session};
+use crate::store::{Store, Viewer};
+use crate::telemetry::{Metrics, Process};
+
+/// The server's parts as one shard holds them.
+pub struct Services {
+    /// The store.
+    pub store: Rc<dyn Store>,
+    /// Who is here.
+    pub registry: Arc<Registry>,
+    /// Counts of all shards.
+    pub metrics: Arc<Metrics>,
+    /// The state of the process.
+    pub process: Arc<Process>,
+    /// Characters of one memory; a reload may change it.
+    pub content_chars_max: Cell<usize>,
+    /// Entries of one batch; a reload may change it.
+    pub batch_max: Cell<usize>,
+}
+
+/// One call: the server's parts and who asks.
+pub struct Context<'a> {
+    /// The server's parts.
+    pub services: &'a Rc<Services>,
+    /// Whose call it is.
+    pub session: &'a Rc<Session>,
+}
+
+impl Context<'_> {
+    /// The caller as the store knows it. Without authentication whoever reaches the server may do
+    /// what its operator may, so it writes memories of level `system`.
+    pub(super) fn viewer(&self) -> Viewer {
+        Viewer {
+            key: self.session.agent(),
+            admin: true,
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! All operations, and finding one by any of its names.
+
+use std::collections::HashMap;
+
+use super::operation::Operation;
+use super::{agent, memory, memory_find, session, system};
+
+/// The operations, made once for the process.
+pub struct Table {
+    operations: Vec<Operation>,
+    names: HashMap<&'static str, usize>,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        let mut operations = Vec::new();
+        operations.extend(memory::rows());
+        operations.extend(memory_find::rows());
+        operations.extend(agent::rows());
+        operations.extend(system::rows());
+        operations.extend(session::rows());
+        let mut names = HashMap::new();
+        for (index, operation) in operations.iter().enumerate() {
+            let tool = operation.tool.map(|tool| tool.name);
+            for name in std::iter::once(operation.method)
+                .chain(tool)
+                .chain(operation.aliases.iter().copied())
+            {
+                let earlier = names.insert(name, index);
+                assert!(
+                    earlier.is_none_or(|earlier| earlier == index),
+                    "{name} names two operations"
+                );
+            }
+        }
+        Self { operations, names }
+    }
+}
+
+impl Table {
+    /// The operation of a method name, tool name or alias, with its index.
+    pub fn find(&self, name: &str) -> Option<(usize, &Operation)> {
+        self.names
+            .get(name)
+            .map(|&index| (index, &self.operations[index]))
+    }
+
+    /// The operation of this index.
+    pub fn get(&self, index: usize) -> &Operation {
+        &self.operations[index]
+    }
+
+    /// All operations, in the order of tool lists.
+    pub fn iter(&self) -> impl Iterator<Item = &Operation> {
+        self.operations.iter()
+    }
+
+    /// Method names by index.
+    pub fn method_names(&self) -> Vec<&'static str> {
+        self.iter().map(|operation| operation.method).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Table;
+
+    #[test]
+    fn every_name_of_the_specification_finds_its_operation() {
+        let table = Table::default();
+        for (method, names) in [
+            (
+                "memory/create",
+                &["store_memory", "create_memory", "memory/store"][..],
+            ),
+            ("memory/search", &["semantic_search", "search_memories"]),
+            ("memory/recall", &["recall_memory"]),
+            ("memory/get", &["get_memory"]),
+            ("memory/update", &["update_memory"]),
+            ("memory/delete", &["delete_memory"]),
+            ("memory/share", &["share_memory"]),
+            ("memory/history", &["memory_history"]),
+            ("memory/stats", &["memory_stats", "get_memory_stats"]),
+            ("agent/register", &["register_agent"]),
+            ("agent/switch", &["switch_agent"]),
+            ("agent/info", &["get_current_agent", "get_agent_info"]),
+            ("agent/capabilities", &["agent_capabilities"]),
+            ("agent/list", &["list_agents"]),
+            ("system/health", &["health_check"]),
+            (
+                "system/stats",
+                &["get_system_stats", "get_session_statistics"],
+            ),
+            ("session/info", &[]),
+        ] {
+            let (index, operation) = table.find(method).expect(method);
+            assert_eq!(operation.method, method);
+            for name in names {
+                assert_eq!(
+                    table.find(name).map(|(found, _)| found),
+                    Some(index),
+                    "{name}"
+                );
+            }
+        }
+        assert!(table.find("memory/creat").is_none());
+    }
+
+    #[test]
+    fn every_tool_tells_a_model_what_it_does_and_takes() {
+        for operation in Table::default().iter() {
+            let method = operation.method;
+            assert!(
+                operation.description.len() > 20,
+                "{method} has no description"
+            );
+            for schema in [&operation.arguments, &operation.result] {
+                assert_eq!(schema.get("type").unwrap(), "object", "{method}");
+            }
+            let Some(properties) = operation.arguments.get("properties") else {
+                continue;
+            };
+            for (name, property) in properties.as_object().unwrap() {
+                assert!(
+                    property.get("description").is_some(),
+                    "{method}: {name} has no description"
+                );
+            }
+        }
+    }
+}
