@@ -20,8 +20,15 @@ pub mod domain;
 pub mod store;
 
 // Application
+pub mod auth;
+
 pub mod delivery;
 
 pub mod operations;
 
 pub mod dispatch;
+
+// Runtime
+pub mod shard;
+
+pub mod http;

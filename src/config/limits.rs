@@ -46,13 +46,13 @@ pub const BODY_BYTES_MAX: usize = 1 << 20;
 pub const INLINE_DEFLATE_BYTES_MAX: usize = 16 * 1024;
 
 /// Bytes from which a payload is worth compressing (SPEC 13).
-pub const DEFLATE_BYTES_MIN: usize = 1024;
+pub const DEFLATE_BYTES_MIN: u32 = 1024;
 
 /// Compressions at once on one shard (SPEC 13).
 pub const DEFLATES_MAX: usize = 10;
 
 /// Level of compression (SPEC 13).
-pub const DEFLATE_LEVEL: u32 = 6;
+pub const DEFLATE_LEVEL: u8 = 6;
 
 /// Window of our compressor (SPEC 13): 1 KiB, which keeps a pooled compressor small.
 pub const DEFLATE_WINDOW_BITS: u8 = 10;
@@ -72,4 +72,4 @@ pub const STOP_SECONDS_MAX: u64 = 9;
 
 const _: () = assert!(HEAD_BYTES_MAX <= QUEUED_BYTES_MAX);
 const _: () = assert!(QUEUED_BYTES_LOW < QUEUED_BYTES_MAX);
-const _: () = assert!(DEFLATE_BYTES_MIN <= INLINE_DEFLATE_BYTES_MAX);
+const _: () = assert!(DEFLATE_BYTES_MIN as usize <= INLINE_DEFLATE_BYTES_MAX);

@@ -67,14 +67,7 @@ impl Backend for Uring {
     const NAME: &'static str = "uring";
 
     fn open(settings: Settings) -> io::Result<Self> {
-        let ring = IoUring::builder()
-            .dontfork()
-            .setup_cqsize(COMPLETIONS)
-            .setup_single_issuer()
-            .setup_coop_taskrun()
-            .setup_taskrun_flag()
-            .setup_defer_taskrun()
-            .build(SUBMISSIONS)?;
+        let ring = new_ring()?;
         let buffers = BufferRing::register(&ring, settings, BUFFER_GROUP)?;
         // SAFETY: no pointer is passed; the result is checked.
         let wake = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
@@ -267,6 +260,21 @@ impl Backend for Uring {
 }
 
 impl Uring {
+    /// Asks the kernel for everything that [`Backend::open`] needs, on the calling thread, and
+    /// gives it back.
+    pub fn probe() -> io::Result<()> {
+        let ring = new_ring()?;
+        let settings = Settings {
+            buffers: 8,
+            buffer_bytes: 4096,
+        };
+        let buffers = BufferRing::register(&ring, settings, BUFFER_GROUP)?;
+        // The ring first, as in `Uring`.
+        drop(ring);
+        drop(buffers);
+        Ok(())
+    }
+
     fn push(&mut self, entry: impl Into<EntryOf>, operation: Operation) {
         let entry = entry.into().0.user_data(operation.pack());
         // SAFETY: what an entry points to (a send's buffer, the buffer ring) lives in this struct
@@ -554,6 +562,17 @@ impl Drop for Uring {
             }
         }
     }
+}
+
+fn new_ring() -> io::Result<IoUring> {
+    IoUring::builder()
+        .dontfork()
+        .setup_cqsize(COMPLETIONS)
+        .setup_single_issuer()
+        .setup_coop_taskrun()
+        .setup_taskrun_flag()
+        .setup_defer_taskrun()
+        .build(SUBMISSIONS)
 }
 
 /// A submission of any opcode.

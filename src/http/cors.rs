@@ -1,0 +1,57 @@
+//! Cross-origin requests of listed origins (Fetch standard, 3.3).
+
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN,
+    VARY,
+};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+
+use super::answer::Answer;
+use crate::auth::Origins;
+
+/// Seconds that a browser may keep a permission: Chromium's own bound.
+const MAX_AGE_SECONDS: u32 = 7200;
+
+/// The answer to a preflight request of an origin that is listed.
+pub(super) fn preflight<B>(request: &Request<B>) -> Option<Answer> {
+    let asks = request.method() == Method::OPTIONS
+        && request.headers().contains_key(ORIGIN)
+        && request
+            .headers()
+            .contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    if !asks {
+        return None;
+    }
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    let headers = answer.headers_mut();
+    let allow = |text| HeaderValue::from_static(text);
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, allow("GET, POST"));
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_HEADERS,
+        allow("Authorization, Content-Type, Idempotency-Key, X-API-Key, X-Agent-ID, X-Agent-Namespace"),
+    );
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from(MAX_AGE_SECONDS));
+    Some(answer)
+}
+
+/// Lets pages of a listed origin read an answer.
+pub(super) fn permit(request: &HeaderMap, origins: &Origins, answer: &mut Answer) {
+    let Some(origin) = request.get(ORIGIN) else {
+        return;
+    };
+    if origin
+        .to_str()
+        .is_ok_and(|origin| origins.is_listed(origin))
+    {
+        let headers = answer.headers_mut();
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        headers.insert(
+            ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("ETag, Location"),
+        );
+        headers.append(VARY, HeaderValue::from_static("Origin"));
+    }
+}

@@ -1,0 +1,52 @@
+//! Everything that is HTTP and no WebSocket, through hyper, on the shard that accepted it.
+//!
+//! Architecture invariant: a route parses its request, calls [`crate::dispatch`] and writes the
+//! answer; it knows no store and no operation.
+
+mod answer;
+mod connection;
+mod cors;
+mod routes;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::auth::Origins;
+use crate::config::Config;
+use crate::dispatch::Dispatcher;
+use crate::shard::{Gate, HandOver};
+
+/// The HTTP side of one shard.
+pub struct Http {
+    dispatcher: Rc<Dispatcher>,
+    config: Arc<Config>,
+    origins: Origins,
+    gate: Arc<Gate>,
+    /// True once the server is stopping.
+    stopping: watch::Receiver<bool>,
+}
+
+impl Http {
+    /// The HTTP side of a shard.
+    pub fn new(
+        dispatcher: Rc<Dispatcher>,
+        config: Arc<Config>,
+        gate: Arc<Gate>,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            dispatcher,
+            origins: Origins::new(&config),
+            config,
+            gate,
+            stopping,
+        }
+    }
+
+    /// Serves a connection in a task of its own.
+    pub fn serve(self: &Rc<Self>, handed: HandOver) {
+        tokio::task::spawn_local(connection::serve(Rc::clone(self), handed));
+    }
+}
