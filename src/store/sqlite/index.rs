@@ -1,5 +1,7 @@
 //! The full-text entry of a memory: written from the stored row, in the transaction of the row.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, OptionalExtension};
 
 use super::rows::agent_key;
@@ -15,20 +17,20 @@ pub(super) struct Changed {
     pub(super) indexed: bool,
 }
 
-/// Rewrites the entries of `changed`; a row that is gone or deleted has none.
+/// Rewrites the entries of `changed`, each once however often it is named; a row that is gone or
+/// deleted has none.
 pub(super) fn refresh(connection: &Connection, changed: &[Changed]) -> Result<(), StoreError> {
-    for (place, change) in changed.iter().enumerate() {
-        // A row that changes again later in the transaction is written once, at its last mention,
-        // but removed if any mention says that it may have an entry.
-        let mentioned = |other: &&Changed| other.seq == change.seq;
-        if change.indexed && !changed[..place].iter().any(|other| mentioned(&other)) {
+    let mut rows: BTreeMap<i64, bool> = BTreeMap::new();
+    for change in changed {
+        *rows.entry(change.seq).or_default() |= change.indexed;
+    }
+    for (seq, indexed) in rows {
+        if indexed {
             connection
                 .prepare_cached("DELETE FROM memory_text WHERE rowid = ?1")?
-                .execute([change.seq])?;
+                .execute([seq])?;
         }
-        if !changed[place + 1..].iter().any(|other| mentioned(&other)) {
-            insert(connection, change.seq)?;
-        }
+        insert(connection, seq)?;
     }
     Ok(())
 }

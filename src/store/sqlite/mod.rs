@@ -266,7 +266,7 @@ impl Store for SqliteStore {
             let reason = "writes fail; the store tries again by itself".into();
             return Box::pin(std::future::ready(Err(StoreError::Unavailable(reason))));
         }
-        let database = threads.directory.database.clone();
+        let database = threads.database.clone();
         self.read(move |connection, _| stats::status(connection, &database))
     }
 }

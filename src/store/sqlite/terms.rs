@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn scripts_without_spaces_become_pairs() {
-        assert_eq!(texts("東京都 A社"), ["東京", "京都", "a", "社"]);
+        assert_eq!(texts("東京都 B社"), ["東京", "京都", "b", "社"]);
         assert_eq!(phrase("東京"), "\" 東  京 \"");
         assert_eq!(length("東京 is big"), 4);
     }

@@ -3,7 +3,7 @@
 //! Invariants: a full queue refuses at once; closing serves what was queued before; the data
 //! directory stays locked until the last thread has closed its connection.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -27,7 +27,8 @@ pub(super) struct Threads {
     pub(super) access: Arc<AccessCounts>,
     pub(super) progress: Arc<Progress>,
     pub(super) clock: Clock,
-    pub(super) directory: Arc<Directory>,
+    /// The database file, for its size. The lock on its directory is with the threads alone.
+    pub(super) database: PathBuf,
 }
 
 impl Threads {
@@ -45,7 +46,7 @@ impl Threads {
             access: Arc::default(),
             progress: Arc::default(),
             clock: options.clock.clone(),
-            directory: directory.clone(),
+            database: directory.database.clone(),
         };
         // From here on an error drops `threads`, which ends what has been started.
         let writing = writer::Writer {
@@ -74,7 +75,7 @@ impl Threads {
             .name(name.into())
             .spawn(run)
             .map_err(|source| OpenError::File {
-                path: self.directory.database.clone(),
+                path: self.database.clone(),
                 source,
             })?;
         self.handles.lock().push(handle);
