@@ -1,7 +1,7 @@
 //! The embedded store: what a shard waits for a write, a read and a search.
 //!
-//! The store of 100,000 memories is loaded once and kept in memory-backed or real disk as
-//! `TMPDIR` says; syncs are part of what is measured.
+//! Each size is loaded once, on the disk that `TMPDIR` names; its syncs are part of what the
+//! creates measure. All memories lie in one namespace and the viewer may see all of them.
 
 use std::hint::black_box;
 use std::time::Duration;

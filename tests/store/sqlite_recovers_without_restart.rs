@@ -31,7 +31,7 @@ fn from_a_lock_held_by_others() {
         std::thread::sleep(Duration::from_millis(20));
     }
     assert!(block(store.create_memories(vec![new(&alice(), "accepted")])).is_ok());
-    assert_eq!(store.writer_stats().failures, 1);
+    assert!(store.writer_stats().failures >= 1);
 }
 
 #[test]
@@ -65,4 +65,23 @@ fn from_a_full_disk() {
     }
     let again = block(store.create_memories(vec![new(&alice(), "fits")])).expect("committed");
     assert!(again[0].is_ok(), "{again:?}");
+}
+
+#[test]
+fn from_a_read_that_takes_too_long() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let options = SqliteOptions {
+        query_limit: Duration::ZERO,
+        ..SqliteOptions::default()
+    };
+    let store = SqliteStore::open(dir.path(), options).expect("open");
+    let many = (0..3_000).map(|_| new(&alice(), "one of many")).collect();
+    let stored = block(store.create_memories(many)).expect("committed");
+    let late = block(store.memory_stats(&alice()));
+    assert!(
+        matches!(&late, Err(StoreError::Unavailable(reason)) if reason.contains("too long")),
+        "{late:?}"
+    );
+    let id = stored[0].as_ref().expect("stored").id;
+    assert!(block(store.get_memory(&alice(), id)).is_ok());
 }

@@ -250,16 +250,25 @@ impl Writer {
         if outcome.is_err() && !self.connection.is_autocommit() {
             let _ = self.connection.execute_batch("ROLLBACK");
         }
-        match &outcome {
-            Ok(()) => self.progress.transactions.fetch_add(1, Ordering::Relaxed),
-            Err(error) => {
-                tracing::error!(%error, "a transaction of the embedded store failed");
-                self.progress.failures.fetch_add(1, Ordering::Relaxed)
-            }
-        };
-        self.progress
+        let failed_before = self
+            .progress
             .failing
-            .store(outcome.is_err(), Ordering::Relaxed);
+            .swap(outcome.is_err(), Ordering::Relaxed);
+        match &outcome {
+            Ok(()) => {
+                self.progress.transactions.fetch_add(1, Ordering::Relaxed);
+                if failed_before {
+                    tracing::info!("the embedded store takes writes again");
+                }
+            }
+            Err(error) => {
+                self.progress.failures.fetch_add(1, Ordering::Relaxed);
+                // Once per outage, not once per attempt.
+                if !failed_before {
+                    tracing::error!(%error, "the embedded store takes no writes");
+                }
+            }
+        }
         outcome
     }
 
