@@ -3,6 +3,7 @@
 use criterion::{criterion_group, criterion_main};
 
 mod codec;
+mod store;
 
-criterion_group!(benches, codec::codec);
+criterion_group!(benches, codec::codec, store::store);
 criterion_main!(benches);

@@ -171,6 +171,8 @@ pub struct Memory {
 pub struct NewMemory {
     /// Owner and namespace.
     pub owner: AgentKey,
+    /// The owner may write level `system`.
+    pub admin: bool,
     /// Session that stores it.
     pub session_id: Option<Uuid>,
     /// The text.

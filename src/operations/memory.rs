@@ -101,8 +101,10 @@ arguments! {
 }
 
 fn create(context: &Context<'_>, arguments: CreateMemory) -> Result<Pending<Memory>, Fault> {
+    let viewer = context.viewer();
     let mut new = NewMemory {
-        owner: context.session.agent(),
+        owner: viewer.key,
+        admin: viewer.admin,
         session_id: Some(context.session.id),
         content: arguments.content,
         kind: arguments.kind,

@@ -1,1 +1,272 @@
-//! The embedded store.
+//! The embedded store: SQLite with one writer thread and a few readers.
+//!
+//! ```text
+//! shards --> writer queue --> writer thread --\
+//!        \-> reader queue --> reader threads --+--> tmws.db (WAL, FTS5)
+//! ```
+//!
+//! Invariants: no method blocks the calling shard: it puts a request into a bounded queue
+//! ([`StoreError::Busy`] if that is full) and awaits the reply; one process holds a data
+//! directory; a reader sees everything that was acknowledged before it asked.
+
+mod access;
+mod agents;
+mod change;
+mod create;
+mod criteria;
+mod cursor;
+mod index;
+mod reader;
+mod recall;
+mod rights;
+mod rows;
+mod schema;
+mod scope;
+mod search;
+mod stats;
+mod stop_words;
+mod sweep;
+mod terms;
+mod threads;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use uuid::Uuid;
+
+pub use change::GRANTS_MAX;
+pub use schema::{OpenError, SCHEMA_VERSION, migrate};
+pub use writer::WriterStats;
+
+use super::{Answer, Store, StoreError, StoreStatus, Viewer};
+use crate::domain::{
+    Agent, AgentKey, Hit, Memory, MemoryPatch, MemoryStats, NewAgent, NewMemory, Page, Recall,
+    Revision, Search, SearchPage, Share, Timestamp,
+};
+use threads::Threads;
+use writer::Batch;
+
+/// Where the store takes the time from.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// How an embedded store is run.
+#[derive(Clone)]
+pub struct SqliteOptions {
+    /// Reader threads: two, so that one slow search does not hold up everybody's reads.
+    pub readers: usize,
+    /// Requests that wait for the writer; at 5,000 a second a full queue is under a second old.
+    pub write_queue: usize,
+    /// Requests that wait for a reader.
+    pub read_queue: usize,
+    /// Longest run of one statement before it is given up.
+    pub query_limit: Duration,
+    /// Size that the database may reach; a write beyond it is [`StoreError::Unavailable`].
+    pub bytes_max: Option<u64>,
+    /// The time.
+    pub clock: Clock,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self {
+            readers: 2,
+            write_queue: 4_096,
+            read_queue: 4_096,
+            query_limit: Duration::from_secs(2),
+            bytes_max: None,
+            clock: Arc::new(Timestamp::now),
+        }
+    }
+}
+
+/// A handle on the embedded store; clones share its threads. The last one to go closes it.
+#[derive(Clone)]
+pub struct SqliteStore(Arc<Threads>);
+
+impl SqliteStore {
+    /// Takes the data directory `dir`, creating it if need be, migrates the database and starts
+    /// the threads.
+    pub fn open(dir: &Path, options: SqliteOptions) -> Result<Self, OpenError> {
+        Threads::start(dir, options).map(|threads| Self(Arc::new(threads)))
+    }
+
+    /// Finishes what is queued, writes access counts, folds the log into the database and joins
+    /// the threads. Later calls on any clone are [`StoreError::Unavailable`]. Blocks.
+    pub fn close(&self) {
+        self.0.close();
+    }
+
+    /// What the writer has done so far.
+    pub fn writer_stats(&self) -> WriterStats {
+        self.0.progress.stats()
+    }
+
+    /// Has the writer run `work`, which carries about `bytes` of content, in a savepoint.
+    fn write<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce(&mut Batch<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Answer<T> {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let job = writer::Job::new(bytes, reply, work);
+        threads::answer(self.0.submit_write(job), answer)
+    }
+
+    /// Has a reader run `work` at the time it begins.
+    fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, Timestamp) -> Result<T, StoreError> + Send + 'static,
+    ) -> Answer<T> {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let clock = self.0.clock.clone();
+        let job = reader::Job::new(reply, move |connection| work(connection, clock()));
+        threads::answer(self.0.submit_read(job), answer)
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    /// Whatever SQLite refuses is a matter of the disk, a lock or time: a later call may succeed.
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode::OperationInterrupted;
+        if error.sqlite_error_code() == Some(OperationInterrupted) {
+            return Self::Unavailable("the query took too long".into());
+        }
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl Store for SqliteStore {
+    fn create_memories(&self, new: Vec<NewMemory>) -> Answer<Vec<Result<Memory, StoreError>>> {
+        let bytes = new.iter().map(|entry| entry.content.len()).sum();
+        self.write(bytes, move |batch| create::create_all(batch, new))
+    }
+
+    fn get_memory(&self, viewer: &Viewer, id: Uuid) -> Answer<Memory> {
+        let viewer = viewer.clone();
+        let access = self.0.access.clone();
+        self.read(move |connection, now| {
+            let (seq, mut memory) = recall::get(connection, &viewer, id, now)?;
+            memory.access_count += access.add(seq);
+            Ok(memory)
+        })
+    }
+
+    fn update_memory(
+        &self,
+        viewer: &Viewer,
+        id: Uuid,
+        patch: MemoryPatch,
+        expected_version: Option<u64>,
+    ) -> Answer<Memory> {
+        let viewer = viewer.clone();
+        let bytes = patch.content.as_ref().map_or(0, String::len);
+        self.write(bytes, move |batch| {
+            batch.isolated(|batch| change::update(batch, &viewer, id, patch, expected_version))
+        })
+    }
+
+    fn delete_memory(
+        &self,
+        viewer: &Viewer,
+        id: Uuid,
+        purge: bool,
+        expected_version: Option<u64>,
+    ) -> Answer<u64> {
+        let viewer = viewer.clone();
+        self.write(0, move |batch| {
+            batch.isolated(|batch| change::delete(batch, &viewer, id, purge, expected_version))
+        })
+    }
+
+    fn share_memory(&self, viewer: &Viewer, share: Share) -> Answer<Memory> {
+        let viewer = viewer.clone();
+        self.write(0, move |batch| {
+            batch.isolated(|batch| change::share(batch, &viewer, share))
+        })
+    }
+
+    fn memory_history(&self, viewer: &Viewer, id: Uuid) -> Answer<Vec<Revision>> {
+        let viewer = viewer.clone();
+        self.read(move |connection, now| recall::history(connection, &viewer, id, now))
+    }
+
+    fn search_memories(&self, viewer: &Viewer, search: Search) -> Answer<SearchPage> {
+        let viewer = viewer.clone();
+        let access = self.0.access.clone();
+        self.read(move |connection, now| {
+            let (found, truncated) = search::search(connection, &viewer, &search, now)?;
+            let count = |(seq, mut hit): (i64, Hit)| {
+                hit.memory.access_count += access.add(seq);
+                hit
+            };
+            Ok(SearchPage {
+                hits: found.into_iter().map(count).collect(),
+                truncated,
+            })
+        })
+    }
+
+    fn recall_memories(&self, viewer: &Viewer, recall: Recall) -> Answer<Page<Memory>> {
+        let viewer = viewer.clone();
+        let access = self.0.access.clone();
+        self.read(move |connection, now| {
+            let Page { items, next_cursor } = recall::recall(connection, &viewer, &recall, now)?;
+            let count = |(seq, mut memory): (i64, Memory)| {
+                memory.access_count += access.add(seq);
+                memory
+            };
+            Ok(Page {
+                items: items.into_iter().map(count).collect(),
+                next_cursor,
+            })
+        })
+    }
+
+    fn memory_stats(&self, viewer: &Viewer) -> Answer<MemoryStats> {
+        let viewer = viewer.clone();
+        self.read(move |connection, now| stats::memory_stats(connection, &viewer, now))
+    }
+
+    fn register_agent(&self, agent: NewAgent) -> Answer<Agent> {
+        self.write(0, move |batch| {
+            batch.isolated(|batch| agents::register(batch, &agent))
+        })
+    }
+
+    fn get_agent(&self, key: &AgentKey) -> Answer<Agent> {
+        let key = key.clone();
+        self.read(move |connection, _| agents::get(connection, &key))
+    }
+
+    fn list_agents(
+        &self,
+        namespace: &str,
+        capability: Option<String>,
+        limit: u32,
+        cursor: Option<String>,
+    ) -> Answer<Page<Agent>> {
+        let namespace = namespace.to_owned();
+        self.read(move |connection, _| {
+            agents::list(
+                connection,
+                &namespace,
+                capability.as_deref(),
+                limit,
+                cursor.as_deref(),
+            )
+        })
+    }
+
+    fn status(&self) -> Answer<StoreStatus> {
+        let threads = &self.0;
+        if threads.progress.failing() {
+            let reason = "writes fail; the store tries again by itself".into();
+            return Box::pin(std::future::ready(Err(StoreError::Unavailable(reason))));
+        }
+        let database = threads.database.clone();
+        self.read(move |connection, _| stats::status(connection, &database))
+    }
+}

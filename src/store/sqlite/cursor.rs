@@ -1,0 +1,79 @@
+//! Where a page ended, as an opaque text.
+//!
+//! ```text
+//! recall: base64url( 1 | order u8 | key i64 BE | seq i64 BE )
+//! agents: base64url( 2 | id of the last agent )
+//! ```
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::domain::{Order, Violation};
+
+const RECALL: u8 = 1;
+const AGENTS: u8 = 2;
+
+/// The last memory of a page in the order of the recall.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Position {
+    /// Importance as its bits, or the time of change; 0 where the order has no other key.
+    pub(super) key: i64,
+    pub(super) seq: i64,
+}
+
+impl Position {
+    pub(super) fn write(self, order: Order) -> String {
+        let mut bytes = vec![RECALL, order_code(order)];
+        bytes.extend(self.key.to_be_bytes());
+        bytes.extend(self.seq.to_be_bytes());
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    pub(super) fn parse(text: &str, order: Order) -> Result<Self, Violation> {
+        let bytes = decode(text)?;
+        let [RECALL, code, rest @ ..] = &bytes[..] else {
+            return Err(unknown());
+        };
+        let Ok(rest) = <[u8; 16]>::try_from(rest) else {
+            return Err(unknown());
+        };
+        if *code != order_code(order) {
+            return Err(Violation::new("cursor", "belongs to another order"));
+        }
+        let both = u128::from_be_bytes(rest);
+        Ok(Self {
+            key: (both >> 64) as i64,
+            seq: both as i64,
+        })
+    }
+}
+
+/// The cursor after the agent `id`.
+pub(super) fn write_agent(id: &str) -> String {
+    URL_SAFE_NO_PAD.encode([&[AGENTS], id.as_bytes()].concat())
+}
+
+/// The agent after which the page begins.
+pub(super) fn parse_agent(text: &str) -> Result<String, Violation> {
+    match &decode(text)?[..] {
+        [AGENTS, id @ ..] => String::from_utf8(id.to_vec()).map_err(|_| unknown()),
+        _ => Err(unknown()),
+    }
+}
+
+fn decode(text: &str) -> Result<Vec<u8>, Violation> {
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| unknown())
+}
+
+fn unknown() -> Violation {
+    Violation::new("cursor", "was not given out by this listing")
+}
+
+fn order_code(order: Order) -> u8 {
+    match order {
+        Order::Newest => 0,
+        Order::Oldest => 1,
+        Order::Importance => 2,
+        Order::Updated => 3,
+    }
+}

@@ -1,0 +1,213 @@
+//! The data directory, its lock, its connections and its schema.
+//!
+//! Invariants: one process at a time holds a data directory; a database is at a schema version
+//! that this program knows before anything else touches it; a migration happens whole or not.
+
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+/// The database inside the data directory.
+const DATABASE: &str = "tmws.db";
+/// The file whose lock says that a server uses the directory.
+const LOCK: &str = "tmws.lock";
+
+/// Applied in order; the position plus one is the schema version.
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../../../migrations/sqlite/0001_memories.sql"),
+    include_str!("../../../migrations/sqlite/0002_agents.sql"),
+];
+
+/// Schema version that this program reads and writes.
+pub const SCHEMA_VERSION: u32 = MIGRATIONS.len() as u32;
+
+/// Longest wait for a lock of another process (a backup, a shell). Short, because a writer that
+/// waits holds back every write; the caller is told to try again.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
+/// Page cache of the writer: the upper levels of all indexes of a million memories.
+const WRITER_CACHE_KIB: i64 = 64 * 1024;
+/// Page cache of each reader; what it misses comes from the mapping.
+const READER_CACHE_KIB: i64 = 16 * 1024;
+/// Bytes of the database that readers map instead of copying pages; address space, not memory.
+const READER_MMAP_BYTES: i64 = 4 << 30;
+/// Pages in the log before a commit checkpoints: 16 MiB, so that bursts pay for it rarely and a
+/// reader never searches a long log.
+const AUTOCHECKPOINT_PAGES: i64 = 4_096;
+/// The log file is cut back to this after a burst.
+const LOG_BYTES_KEPT: i64 = 64 << 20;
+/// Compiled statements kept per connection; the store has about forty and the filters some more.
+const STATEMENTS_CACHED: usize = 128;
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process, or another store in this one, holds the directory.
+    #[error(
+        "the data directory {0} is in use by another server; stop it or choose another --data-dir"
+    )]
+    InUse(PathBuf),
+    /// The database was written by a newer program.
+    #[error(
+        "the database {path} has schema version {found}, this program knows {known}; use a newer tmws"
+    )]
+    NewerSchema {
+        /// The database file.
+        path: PathBuf,
+        /// Its schema version.
+        found: u32,
+        /// The newest version that this program knows.
+        known: u32,
+    },
+    /// The directory or a file in it cannot be used.
+    #[error("cannot use {path}: {source}")]
+    File {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The database cannot be opened or migrated.
+    #[error("cannot open the database {path}: {message}")]
+    Database {
+        /// The database file.
+        path: PathBuf,
+        /// What SQLite said.
+        message: String,
+    },
+}
+
+/// A data directory that this process holds. Threads keep a clone until they are done with it.
+#[derive(Debug)]
+pub(super) struct Directory {
+    pub(super) database: PathBuf,
+    /// Unlocks when it is closed.
+    _lock: File,
+}
+
+impl Directory {
+    /// Creates the directory if need be, readable by its owner only, and takes its lock.
+    pub(super) fn acquire(dir: &Path) -> Result<Self, OpenError> {
+        let file = |path: &Path| {
+            let path = path.to_path_buf();
+            move |source| OpenError::File { path, source }
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(file(dir))?;
+        let lock_path = dir.join(LOCK);
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(file(&lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => {
+                return Err(OpenError::InUse(dir.to_path_buf()));
+            }
+            Err(std::fs::TryLockError::Error(source)) => {
+                return Err(OpenError::File {
+                    path: lock_path,
+                    source,
+                });
+            }
+        }
+        Ok(Self {
+            database: dir.join(DATABASE),
+            _lock: lock,
+        })
+    }
+
+    /// The connection of the writer, at the current schema.
+    pub(super) fn open_writer(&self, bytes_max: Option<u64>) -> Result<Connection, OpenError> {
+        let mut connection = self.wrap(Connection::open(&self.database))?;
+        self.wrap(configure_writer(&connection, bytes_max))?;
+        self.migrate(&mut connection)?;
+        Ok(connection)
+    }
+
+    /// A connection that cannot write.
+    pub(super) fn open_reader(&self) -> Result<Connection, OpenError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = self.wrap(Connection::open_with_flags(&self.database, flags))?;
+        self.wrap(configure_reader(&connection))?;
+        Ok(connection)
+    }
+
+    /// Brings the schema up to [`SCHEMA_VERSION`]; returns the version before and after.
+    fn migrate(&self, connection: &mut Connection) -> Result<(u32, u32), OpenError> {
+        let from =
+            self.wrap(connection.pragma_query_value(None, "user_version", |row| row.get(0)))?;
+        if from > SCHEMA_VERSION {
+            return Err(OpenError::NewerSchema {
+                path: self.database.clone(),
+                found: from,
+                known: SCHEMA_VERSION,
+            });
+        }
+        for version in from..SCHEMA_VERSION {
+            self.wrap(apply(connection, version))?;
+        }
+        Ok((from, SCHEMA_VERSION))
+    }
+
+    fn wrap<T>(&self, result: rusqlite::Result<T>) -> Result<T, OpenError> {
+        result.map_err(|error| OpenError::Database {
+            path: self.database.clone(),
+            message: error.to_string(),
+        })
+    }
+}
+
+/// Brings the database of the data directory `dir` to the current schema without serving it;
+/// returns the schema version before and after.
+pub fn migrate(dir: &Path) -> Result<(u32, u32), OpenError> {
+    let directory = Directory::acquire(dir)?;
+    let mut connection = directory.wrap(Connection::open(&directory.database))?;
+    directory.wrap(configure_writer(&connection, None))?;
+    directory.migrate(&mut connection)
+}
+
+fn apply(connection: &mut Connection, from: u32) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(MIGRATIONS[from as usize])?;
+    // Inside the transaction: the version and the tables it stands for change together.
+    transaction.pragma_update(None, "user_version", from + 1)?;
+    transaction.commit()
+}
+
+fn configure_writer(connection: &Connection, bytes_max: Option<u64>) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    // An acknowledged write survives power loss: the log is synced at every commit.
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "wal_autocheckpoint", AUTOCHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT)?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    connection.pragma_update(None, "temp_store", "memory")?;
+    if let Some(bytes) = bytes_max {
+        let page: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+        // The pragma takes a signed number of 32 bits.
+        let pages = (bytes / page as u64).clamp(1, i32::MAX as u64) as i64;
+        connection.pragma_update(None, "max_page_count", pages)?;
+    }
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    Ok(())
+}
+
+fn configure_reader(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "query_only", true)?;
+    connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+    connection.pragma_update(None, "mmap_size", READER_MMAP_BYTES)?;
+    connection.pragma_update(None, "temp_store", "memory")?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! Search sees a memory as soon as its creation is acknowledged, by words, codes and scripts.
+
+use tmws::domain::{Access, Filter, MemoryPatch};
+
+use crate::fixture::*;
+
+#[test]
+fn by_words_codes_and_scripts() {
+    let fixture = Fixture::open();
+    let text = "Deployment of foo_bar failed (INC-20417), see /var/log/app.log or mail \
+                ops@example.com: die Straße in Zürich, 東京都の天気は晴れ";
+    let id = fixture.create(new(&alice(), text)).id;
+    for noise in ["weather in Oslo", "log rotation", "mail server", "天下"] {
+        fixture.create(new(&bob(), noise));
+    }
+    for query in [
+        "deployments",
+        "FAILING",
+        "inc-20417",
+        "INC-20417",
+        "20417",
+        "foo_bar",
+        "/var/log/app.log",
+        "app.log?",
+        "ops@example.com",
+        "zurich",
+        "東京",
+        "天気",
+        "天",
+        "what was the deployment?",
+    ] {
+        assert_eq!(fixture.found(&alice(), query), [id], "{query}");
+    }
+    for query in ["20418", "東北", "unrelated"] {
+        assert!(fixture.found(&alice(), query).is_empty(), "{query}");
+    }
+}
+
+#[test]
+fn stop_words_alone_are_looked_for() {
+    let fixture = Fixture::open();
+    let id = fixture.create(new(&alice(), "to be or not to be")).id;
+    assert_eq!(fixture.found(&alice(), "to be"), [id]);
+}
+
+#[test]
+fn better_matches_come_first_with_scores_from_0_to_1() {
+    let fixture = Fixture::open();
+    let both = fixture.create(new(&alice(), "the cat chased the heron")).id;
+    let mut tagged = new(&alice(), "something about a bird");
+    tagged.tags = vec!["heron".into()];
+    let tagged = fixture.create(tagged).id;
+    let long = format!("a heron {}", "and many other words ".repeat(50));
+    let long = fixture.create(new(&alice(), &long)).id;
+    let page = fixture.search(&alice(), "cat heron");
+    let order: Vec<_> = page.hits.iter().map(|hit| hit.memory.id).collect();
+    assert_eq!(order, [both, tagged, long]);
+    assert!(page.hits.iter().all(|hit| (0.0..=1.0).contains(&hit.score)));
+    assert!(!page.truncated);
+}
+
+#[test]
+fn equal_scores_come_newest_first() {
+    let fixture = Fixture::open();
+    let mut same: Vec<_> = (0..5)
+        .map(|_| fixture.create(new(&alice(), "twin")).id)
+        .collect();
+    same.reverse();
+    assert_eq!(fixture.found(&alice(), "twin"), same);
+}
+
+#[test]
+fn importance_weighs() {
+    let fixture = Fixture::open();
+    let mut heavy = new(&alice(), "twin");
+    heavy.importance = 1.0;
+    let heavy = fixture.create(heavy).id;
+    fixture.create(new(&alice(), "twin"));
+    assert_eq!(fixture.found(&alice(), "twin")[0], heavy);
+}
+
+#[test]
+fn filters_narrow_down() {
+    let fixture = Fixture::open();
+    let mut plan = new(&alice(), "harbour plan");
+    (plan.kind, plan.tags) = (Some("plan".into()), vec!["a b".into(), "sea".into()]);
+    let plan = fixture.create(plan).id;
+    fixture.create(at_level(&bob(), Access::Team, "harbour team"));
+    let find = |filter| {
+        let page = fixture.search_with(&alice(), "harbour", filter);
+        ids(page.hits.into_iter().map(|hit| hit.memory))
+    };
+    assert_eq!(find(everything()).len(), 2);
+    assert_eq!(find(Filter::default()), [plan]);
+    assert_eq!(
+        find(Filter {
+            tags: vec!["sea".into(), "a b".into()],
+            ..everything()
+        }),
+        [plan]
+    );
+    assert!(
+        find(Filter {
+            tags: vec!["a".into()],
+            ..everything()
+        })
+        .is_empty(),
+        "part of a tag"
+    );
+    assert_eq!(
+        find(Filter {
+            kind: Some("plan".into()),
+            ..everything()
+        }),
+        [plan]
+    );
+    assert_eq!(
+        find(Filter {
+            agent: Some("alice".into()),
+            ..everything()
+        }),
+        [plan]
+    );
+    assert_eq!(
+        find(Filter {
+            ids: vec![plan],
+            ..everything()
+        }),
+        [plan]
+    );
+    assert!(
+        find(Filter {
+            importance_min: Some(0.6),
+            ..everything()
+        })
+        .is_empty()
+    );
+}
+
+#[test]
+fn an_update_is_found_by_its_new_words_only() {
+    let fixture = Fixture::open();
+    let id = fixture.create(new(&alice(), "sparrow")).id;
+    let patch = MemoryPatch {
+        content: Some("eagle".into()),
+        ..MemoryPatch::default()
+    };
+    block(fixture.store.update_memory(&alice(), id, patch, None)).expect("updated");
+    assert_eq!(fixture.found(&alice(), "eagle"), [id]);
+    assert!(fixture.found(&alice(), "sparrow").is_empty());
+}
+
+#[test]
+fn a_cap_on_candidates_is_told() {
+    let fixture = Fixture::open();
+    let rare = fixture
+        .create(new(&alice(), "common words and one zebra"))
+        .id;
+    let many = (0..1_200).map(|_| new(&alice(), "common words")).collect();
+    let results = block(fixture.store.create_memories(many)).expect("stored");
+    assert!(results.iter().all(Result::is_ok));
+    let page = fixture.search(&alice(), "common");
+    assert!(page.truncated);
+    assert_eq!(page.hits.len(), 10);
+    // A rare word brings its memory to the top however old it is.
+    assert_eq!(fixture.found(&alice(), "common zebra")[0], rare);
+}

@@ -1,0 +1,221 @@
+//! A fresh store per test, with a clock that the test moves.
+
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use tmws::domain::{
+    Access, AgentKey, Filter, Memory, NewMemory, Order, Permission, Recall, Search, SearchPage,
+    Share, Timestamp,
+};
+use tmws::store::sqlite::{SqliteOptions, SqliteStore};
+use tmws::store::{Store, StoreError, Viewer};
+use uuid::Uuid;
+
+/// A clock that stands until it is moved.
+#[derive(Clone)]
+pub(crate) struct TestClock(Arc<AtomicI64>);
+
+impl TestClock {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(AtomicI64::new(Timestamp::now().as_micros())))
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.load(Ordering::SeqCst)).expect("a time of this century")
+    }
+
+    pub(crate) fn advance(&self, seconds: i64) -> Timestamp {
+        self.0.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
+        self.now()
+    }
+
+    pub(crate) fn options(&self) -> SqliteOptions {
+        let clock = self.clone();
+        SqliteOptions {
+            clock: Arc::new(move || clock.now()),
+            ..SqliteOptions::default()
+        }
+    }
+}
+
+/// A store of its own; the directory goes with it.
+pub(crate) struct Fixture {
+    pub(crate) store: Rc<dyn Store>,
+    pub(crate) clock: TestClock,
+    _dir: tempfile::TempDir,
+}
+
+impl Fixture {
+    pub(crate) fn open() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let clock = TestClock::new();
+        let store = SqliteStore::open(dir.path(), clock.options()).expect("an empty store opens");
+        Self {
+            store: Rc::new(store),
+            clock,
+            _dir: dir,
+        }
+    }
+
+    /// Stores one memory, a millisecond after whatever was before.
+    pub(crate) fn create(&self, new: NewMemory) -> Memory {
+        self.try_create(new).expect("the memory is stored")
+    }
+
+    pub(crate) fn try_create(&self, new: NewMemory) -> Result<Memory, StoreError> {
+        self.clock.0.fetch_add(1_000, Ordering::SeqCst);
+        block(self.store.create_memories(vec![new]))
+            .expect("the batch is committed")
+            .remove(0)
+    }
+
+    pub(crate) fn get(&self, viewer: &Viewer, id: Uuid) -> Result<Memory, StoreError> {
+        block(self.store.get_memory(viewer, id))
+    }
+
+    pub(crate) fn search(&self, viewer: &Viewer, query: &str) -> SearchPage {
+        self.search_with(viewer, query, everything())
+    }
+
+    pub(crate) fn search_with(&self, viewer: &Viewer, query: &str, filter: Filter) -> SearchPage {
+        let query = query.into();
+        block(self.store.search_memories(
+            viewer,
+            Search {
+                query,
+                filter,
+                limit: 10,
+            },
+        ))
+        .expect("the search is answered")
+    }
+
+    /// Ids of a search, best first.
+    pub(crate) fn found(&self, viewer: &Viewer, query: &str) -> Vec<Uuid> {
+        ids(self
+            .search(viewer, query)
+            .hits
+            .into_iter()
+            .map(|hit| hit.memory))
+    }
+
+    /// Ids of a recall, newest first.
+    pub(crate) fn recalled(&self, viewer: &Viewer, filter: Filter) -> Vec<Uuid> {
+        let recall = Recall {
+            filter,
+            order: Order::Newest,
+            limit: 100,
+            cursor: None,
+        };
+        let page = block(self.store.recall_memories(viewer, recall)).expect("a recall is answered");
+        ids(page.items)
+    }
+
+    pub(crate) fn share(
+        &self,
+        by: &Viewer,
+        id: Uuid,
+        to: &Viewer,
+        permission: Option<Permission>,
+    ) -> Result<Memory, StoreError> {
+        let agents = vec![to.key.clone()];
+        block(self.store.share_memory(
+            by,
+            Share {
+                id,
+                agents,
+                permission,
+            },
+        ))
+    }
+}
+
+/// Runs a store operation as a shard would.
+pub(crate) fn block<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime")
+        .block_on(future)
+}
+
+pub(crate) fn viewer(namespace: &str, agent: &str) -> Viewer {
+    let key = AgentKey::new(namespace, agent).expect("a valid name");
+    Viewer { key, admin: false }
+}
+
+pub(crate) fn alice() -> Viewer {
+    viewer("red", "alice")
+}
+
+/// Alice's colleague.
+pub(crate) fn bob() -> Viewer {
+    viewer("red", "bob")
+}
+
+/// A stranger with a colleague's name.
+pub(crate) fn stranger() -> Viewer {
+    viewer("blue", "alice")
+}
+
+pub(crate) fn admin() -> Viewer {
+    Viewer {
+        admin: true,
+        ..viewer("ops", "root")
+    }
+}
+
+pub(crate) fn new(owner: &Viewer, content: &str) -> NewMemory {
+    NewMemory {
+        owner: owner.key.clone(),
+        admin: owner.admin,
+        session_id: None,
+        content: content.into(),
+        kind: None,
+        tags: Vec::new(),
+        importance: 0.5,
+        access_level: Access::Private,
+        metadata: Default::default(),
+        source: None,
+        trust: 1.0,
+        valid_from: None,
+        valid_to: None,
+        ttl_seconds: None,
+        supersedes: None,
+    }
+}
+
+pub(crate) fn at_level(owner: &Viewer, access_level: Access, content: &str) -> NewMemory {
+    NewMemory {
+        access_level,
+        ..new(owner, content)
+    }
+}
+
+pub(crate) fn everything() -> Filter {
+    Filter {
+        include_shared: true,
+        ..Filter::default()
+    }
+}
+
+pub(crate) fn ids(memories: impl IntoIterator<Item = Memory>) -> Vec<Uuid> {
+    memories.into_iter().map(|memory| memory.id).collect()
+}
+
+#[track_caller]
+pub(crate) fn assert_not_found<T: std::fmt::Debug>(result: Result<T, StoreError>) {
+    assert!(
+        matches!(result, Err(StoreError::NotFound { what: "memory" })),
+        "{result:?}"
+    );
+}
+
+#[track_caller]
+pub(crate) fn assert_forbidden<T: std::fmt::Debug>(result: Result<T, StoreError>) {
+    assert!(
+        matches!(result, Err(StoreError::Forbidden(_))),
+        "{result:?}"
+    );
+}

@@ -1,0 +1,24 @@
+//! What every store does, one file per property; files named `sqlite_*` hold what only the
+//! embedded one promises. The others know nothing but `Rc<dyn Store>` from the fixture.
+
+mod a_caller_finds_what_it_just_stored;
+mod agents_keep_what_a_registration_leaves_out;
+mod any_query_is_answered;
+mod as_of_shows_what_was_valid_then;
+mod deleting_hides_and_purging_removes;
+mod expired_memories_are_gone_at_once;
+mod fixture;
+mod grants_allow_what_they_say;
+mod history_keeps_every_version;
+mod levels_admit_their_readers;
+mod one_failure_harms_no_neighbour;
+mod pages_are_stable_under_inserts;
+mod reads_are_counted;
+mod sqlite_commits_in_groups;
+mod sqlite_guards_its_directory;
+mod sqlite_recovers_without_restart;
+mod sqlite_survives_sigkill;
+mod stats_count_what_one_may_read;
+mod superseded_memories_leave_search;
+mod updates_compare_and_set;
+mod what_one_may_not_see_is_not_found;
