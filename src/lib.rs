@@ -32,3 +32,7 @@ pub mod dispatch;
 pub mod shard;
 
 pub mod http;
+
+pub mod server;
+
+pub mod cli;

@@ -176,7 +176,7 @@ pub const KEYS: &[Key] = &[
         "connection_timeout",
         integer(1, 86_400),
         "300",
-        "Seconds without a message or pong after which a connection is closed",
+        "Seconds without a message in either direction after which a connection is closed",
     ),
     key(
         "handshake_timeout",

@@ -16,7 +16,12 @@ mod value;
 
 pub use print::print;
 pub use sources::{Problem, Problems, Settings, gather};
-pub use value::Value;
+pub use value::{Kind, Value};
+
+/// True if a setting is true or false.
+pub fn value_is_boolean(key: &keys::Key) -> bool {
+    matches!(key.kind, Kind::Boolean)
+}
 
 /// How sockets are driven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

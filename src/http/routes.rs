@@ -29,8 +29,8 @@ pub(super) async fn answer(http: &Http, listener: Listener, request: Request<Inc
     http.dispatcher.metrics().http_requests.add(1);
     let (method, headers) = (request.method().clone(), request.headers().clone());
     let mut answer = match refuse(http, listener, &request) {
-        Err(answer) => answer,
-        Ok(()) => route(http, request)
+        Some(refusal) => refusal,
+        None => route(http, request)
             .await
             .unwrap_or_else(|fault| answer::problem(&fault)),
     };
@@ -48,13 +48,17 @@ pub(super) async fn answer(http: &Http, listener: Listener, request: Request<Inc
 /// Refuses what must not be served: foreign origins, and handshakes, which only come here when
 /// they cannot become a WebSocket.
 fn refuse(http: &Http, listener: Listener, request: &Request<Incoming>) -> Option<Answer> {
-    let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or("", |target| target.as_str());
     let fault = match judge(request, target, listener, &http.config, &http.origins) {
         Err(rejection) => return Some(answer::rejected(&rejection)),
         Ok(None) => check_origins(request, &http.origins).err()?,
-        Ok(Some(_)) if http.gate.websockets() >= http.config.connections_max => {
-            Fault::new(Condition::ConnectionLimit, "no room for another WebSocket connection")
-        }
+        Ok(Some(_)) if http.gate.websockets() >= http.config.connections_max => Fault::new(
+            Condition::ConnectionLimit,
+            "no room for another WebSocket connection",
+        ),
         Ok(Some(_)) => {
             let message = "open a WebSocket on a connection that has served no other request";
             Fault::new(Condition::InvalidRequest, message)

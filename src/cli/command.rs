@@ -1,0 +1,147 @@
+//! What can be typed. Flags of the server are the rows of the configuration's table.
+
+use clap::{Arg, ArgAction, Command};
+
+use super::exit;
+use crate::config::keys::{KEYS, Key};
+use crate::config::value_is_boolean;
+
+/// Where `tmws call` finds the server unless it is told.
+pub(super) const URL_DEFAULT: &str = "ws://127.0.0.1:8001/";
+
+/// The whole command line.
+pub(super) fn command() -> Command {
+    Command::new("tmws")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Memory and workflow server that AI agents share over MCP")
+        .after_help(exit::HELP)
+        .args_conflicts_with_subcommands(true)
+        .args(server_arguments())
+        .subcommand(
+            Command::new("serve")
+                .about("Serve (the default)")
+                .after_help(exit::HELP)
+                .args(server_arguments()),
+        )
+        .subcommand(call())
+        .subcommand(
+            Command::new("doctor")
+                .about("Check kernel, limits, store and configuration, and say how to mend each")
+                .args(server_arguments()),
+        )
+        .subcommand(
+            Command::new("migrate")
+                .about("Bring the store's schema to this version; serve does it by itself")
+                .args(server_arguments()),
+        )
+}
+
+fn call() -> Command {
+    let client = |name: &'static str, variable: &'static str, help: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .value_name("TEXT")
+            .help(format!("{help} [{variable}]"))
+    };
+    Command::new("call")
+        .about("Call one operation of a running server")
+        .after_help(format!(
+            "Examples:\n  tmws call memory/create '{{\"content\":\"The build needs clang\"}}'\n  \
+             tmws call memory/search '{{\"query\":\"build\"}}'\n  tmws call --test\n\n{}",
+            exit::HELP
+        ))
+        .arg(
+            Arg::new("operation")
+                .value_name("OPERATION")
+                .required_unless_present("test")
+                .help("Method, tool name or alias, such as memory/create"),
+        )
+        .arg(
+            Arg::new("arguments")
+                .value_name("JSON")
+                .help("Arguments, a JSON object (default {})"),
+        )
+        .arg(
+            Arg::new("test")
+                .long("test")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("operation")
+                .help("Connect, initialize, list tools and check health, with times"),
+        )
+        .arg(client(
+            "url",
+            "TMWS_URL",
+            "WebSocket address (default ws://127.0.0.1:8001/)",
+        ))
+        .arg(client("token", "TMWS_TOKEN", "Access token"))
+        .arg(client("agent-id", "TMWS_AGENT_ID", "Agent to act as"))
+        .arg(client(
+            "namespace",
+            "TMWS_AGENT_NAMESPACE",
+            "Namespace of the agent",
+        ))
+}
+
+fn server_arguments() -> Vec<Arg> {
+    let own = [
+        Arg::new("config")
+            .long("config")
+            .value_name("PATH")
+            .help("Configuration file (default ./tmws.toml)"),
+        Arg::new("print-config")
+            .long("print-config")
+            .action(ArgAction::SetTrue)
+            .help("Print the resulting configuration, without secrets, and exit"),
+    ];
+    own.into_iter()
+        .chain(
+            KEYS.iter()
+                .filter(|key| key.unavailable.is_none())
+                .map(argument),
+        )
+        .collect()
+}
+
+fn argument(key: &'static Key) -> Arg {
+    let argument = Arg::new(key.name)
+        .long(key.flag().trim_start_matches('-').to_owned())
+        .value_name("VALUE")
+        .help(match key.default {
+            "" => format!("{} [{}]", key.help, key.variable()),
+            default => format!("{} (default {default}) [{}]", key.help, key.variable()),
+        });
+    if value_is_boolean(key) {
+        // `--insecure` alone says yes, `--permessage-deflate=false` says no.
+        argument
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+    } else {
+        argument
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::command;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn flags_work_with_and_without_serve() {
+        for line in [
+            &["tmws", "--ws-port", "1", "--insecure"][..],
+            &["tmws", "serve", "--insecure=true"],
+        ] {
+            assert!(command().try_get_matches_from(line).is_ok(), "{line:?}");
+        }
+        assert!(
+            command()
+                .try_get_matches_from(["tmws", "--ws-prot", "1"])
+                .is_err()
+        );
+    }
+}

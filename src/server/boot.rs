@@ -1,0 +1,162 @@
+//! Start: limits, backend, store, listeners, shards, in that order, so that whatever is wrong is
+//! said before anyone can connect.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+
+use super::shard_thread::{self, Parts};
+use super::{Server, ServerError};
+use crate::config::{Config, Io};
+use crate::delivery::Registry;
+use crate::dispatch::Constants;
+use crate::net::epoll::Epoll;
+use crate::net::uring::Uring;
+use crate::net::{Backend, affinity, limits, listener};
+use crate::operations::Table;
+use crate::shard::{Gate, Listener, Mailbox};
+use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::telemetry::{Metrics, Process};
+
+/// Descriptors that the process needs besides connections: store, logs, rings, listeners.
+const OTHER_DESCRIPTORS: u64 = 256;
+
+pub(super) fn start(config: Config) -> Result<Server, ServerError> {
+    let config = Arc::new(config);
+    raise_limits(&config);
+    let uring = choose_backend(config.io)?;
+    let store = SqliteStore::open(&config.data_dir, SqliteOptions::default())?;
+    let cores = affinity::cores();
+    let shards = config.shards.unwrap_or(cores.len());
+    let (api, api_address) = bind(config.api, shards)?;
+    let (ws, ws_address) = match config.ws {
+        Some(address) => {
+            let (listeners, address) = bind(address, shards)?;
+            (listeners, Some(address))
+        }
+        None => (Vec::new(), None),
+    };
+    let table = Arc::new(Table::default());
+    let metrics = Arc::new(Metrics::new(shards, table.method_names()));
+    let process = Arc::new(Process::new(
+        if uring { Uring::NAME } else { Epoll::NAME },
+        shards,
+        "sqlite",
+    ));
+    let gate = Arc::new(Gate::default());
+    let (stopping, stopped) = watch::channel(false);
+    let (ended_sender, ended) = mpsc::unbounded_channel();
+    let shared = shard_thread::Shared {
+        constants: Arc::new(Constants::new(&table)),
+        registry: Arc::new(Registry::default()),
+        config: Arc::clone(&config),
+        metrics: Arc::clone(&metrics),
+        process: Arc::clone(&process),
+        gate: Arc::clone(&gate),
+        store: store.clone(),
+        stopping: stopped,
+        ended: ended_sender,
+        table,
+    };
+    let mailboxes: Vec<_> = (0..shards).map(|_| Arc::new(Mailbox::default())).collect();
+    let mut ws = ws.into_iter();
+    let mut threads = Vec::with_capacity(shards);
+    for (index, api) in api.into_iter().enumerate() {
+        let mut listeners = vec![(api, Listener::Api)];
+        listeners.extend(ws.next().map(|ws| (ws, Listener::WebSocket)));
+        let parts = Parts {
+            index,
+            core: cores[index % cores.len()],
+            listeners,
+            mailbox: Arc::clone(&mailboxes[index]),
+            shared: shared.clone(),
+        };
+        let thread = std::thread::Builder::new()
+            .name(format!("shard-{index}"))
+            .spawn(move || {
+                if uring {
+                    shard_thread::run::<Uring>(parts);
+                } else {
+                    shard_thread::run::<Epoll>(parts);
+                }
+            })
+            .map_err(ServerError::system("cannot start a shard's thread"))?;
+        threads.push(thread);
+    }
+    announce(&config, &process, api_address, ws_address);
+    Ok(Server {
+        config,
+        store,
+        process,
+        metrics,
+        gate,
+        mailboxes,
+        threads,
+        stopping,
+        ended,
+    })
+}
+
+fn raise_limits(config: &Config) {
+    let wanted = config.connections_max as u64
+        + crate::config::limits::HTTP_CONNECTIONS_MAX as u64
+        + OTHER_DESCRIPTORS;
+    match limits::raise_open_files() {
+        Ok(limit) if limit < wanted => tracing::warn!(
+            limit,
+            wanted,
+            "fewer open files are allowed than connections are configured; raise ulimit -n"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),
+    }
+}
+
+/// True for io_uring.
+fn choose_backend(io: Io) -> Result<bool, ServerError> {
+    match io {
+        Io::Epoll => Ok(false),
+        Io::Uring => Uring::probe().map(|()| true).map_err(ServerError::Uring),
+        Io::Auto => match Uring::probe() {
+            Ok(()) => Ok(true),
+            Err(error) => {
+                tracing::warn!(%error, "io_uring is refused here; sockets are driven by epoll");
+                Ok(false)
+            }
+        },
+    }
+}
+
+fn bind(address: SocketAddr, shards: usize) -> Result<(Vec<TcpListener>, SocketAddr), ServerError> {
+    let refused = |error| ServerError::Bind { address, error };
+    let listeners = listener::bind(address, shards).map_err(refused)?;
+    let bound = listeners[0].local_addr().map_err(refused)?;
+    Ok((listeners, bound))
+}
+
+fn announce(config: &Config, process: &Process, api: SocketAddr, ws: Option<SocketAddr>) {
+    if config.insecure {
+        tracing::warn!(
+            "authentication is off and --insecure is set: whoever reaches the server may use it"
+        );
+    } else {
+        tracing::info!("authentication is off; only this machine can connect");
+    }
+    if config.embedding_model != "none" {
+        tracing::warn!(
+            model = config.embedding_model,
+            "this version searches by words, not by meaning"
+        );
+    }
+    let ws = ws.map_or_else(|| "off".to_owned(), |address| address.to_string());
+    tracing::info!(
+        %api,
+        ws,
+        io = process.io,
+        shards = process.shards,
+        store = process.store,
+        data_dir = %config.data_dir.display(),
+        "listening"
+    );
+}

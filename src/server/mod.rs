@@ -1,0 +1,90 @@
+//! The process: what it opens, which threads it starts, and how it stops.
+//!
+//! Only this module starts threads of the server; each shard's thread is described in `shard`.
+
+mod boot;
+mod lifecycle;
+mod shard_thread;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::config::{Config, Problems};
+use crate::shard::{Gate, Mail, Mailbox};
+use crate::store::sqlite::{OpenError, SqliteStore};
+use crate::telemetry::log::Log;
+use crate::telemetry::{Metrics, Process};
+
+/// Why the server did not start, or ended before it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// An address could not be bound.
+    #[error("cannot listen on {address}: {error}")]
+    Bind {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The store could not be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// io_uring was demanded and is not to be had.
+    #[error("io_uring was asked for and the system refuses it: {0}; --io auto falls back to epoll")]
+    Uring(std::io::Error),
+    /// The system refused something else.
+    #[error("{what}: {error}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        error: std::io::Error,
+    },
+    /// A shard's thread ended.
+    #[error("shard {0} failed; its log tells why")]
+    Shard(usize),
+}
+
+impl ServerError {
+    fn system(what: &'static str) -> impl Fn(std::io::Error) -> Self {
+        move |error| Self::System { what, error }
+    }
+}
+
+/// Reads the configuration again, for a reload.
+pub type Reload = Box<dyn Fn() -> Result<Config, Problems>>;
+
+/// The parts of a running server that its main thread holds.
+struct Server {
+    config: Arc<Config>,
+    store: SqliteStore,
+    process: Arc<Process>,
+    metrics: Arc<Metrics>,
+    gate: Arc<Gate>,
+    mailboxes: Vec<Arc<Mailbox>>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+    stopping: watch::Sender<bool>,
+    /// A shard says here that it has ended, and whether it was asked to.
+    ended: tokio::sync::mpsc::UnboundedReceiver<(usize, bool)>,
+}
+
+/// Serves until a signal stops the process. Blocks.
+pub fn run(config: Config, reload: &Reload, log: &Log) -> Result<(), ServerError> {
+    let server = boot::start(config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ServerError::system("cannot start the main runtime"))?;
+    runtime.block_on(lifecycle::run(server, reload, log))
+}
+
+impl Server {
+    fn post(&self, mail: impl Fn() -> Mail) {
+        for (shard, mailbox) in self.mailboxes.iter().enumerate() {
+            if mailbox.post(mail()).is_err() {
+                tracing::error!(shard, "the mailbox is full");
+            }
+        }
+    }
+}

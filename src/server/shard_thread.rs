@@ -1,0 +1,141 @@
+//! What one shard's thread runs: the shard's turns, and HTTP beside them.
+
+use std::cell::Cell;
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+
+use crate::config::Config;
+use crate::delivery::Registry;
+use crate::dispatch::{Constants, Dispatcher};
+use crate::http::Http;
+use crate::net::{Backend, Settings, affinity};
+use crate::operations::{Services, Table};
+use crate::shard::{Gate, Listener, Mailbox, Next, Shard};
+use crate::store::sqlite::SqliteStore;
+use crate::telemetry::{Metrics, Process};
+
+/// What all shards are made from.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) config: Arc<Config>,
+    pub(super) table: Arc<Table>,
+    pub(super) constants: Arc<Constants>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) process: Arc<Process>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) gate: Arc<Gate>,
+    pub(super) store: SqliteStore,
+    pub(super) stopping: watch::Receiver<bool>,
+    pub(super) ended: mpsc::UnboundedSender<(usize, bool)>,
+}
+
+/// What one shard is made from.
+pub(super) struct Parts {
+    pub(super) index: usize,
+    pub(super) core: usize,
+    pub(super) listeners: Vec<(TcpListener, Listener)>,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) shared: Shared,
+}
+
+/// Tells the main thread that a shard is gone, even if it panicked.
+struct Farewell {
+    index: usize,
+    asked: bool,
+    ended: mpsc::UnboundedSender<(usize, bool)>,
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        // The receiver is gone only if the process ends anyway.
+        let _ = self.ended.send((self.index, self.asked));
+    }
+}
+
+/// Runs a shard until it is stopped.
+pub(super) fn run<B: Backend>(parts: Parts) {
+    let index = parts.index;
+    let mut farewell = Farewell {
+        index,
+        asked: false,
+        ended: parts.shared.ended.clone(),
+    };
+    if let Err(error) = affinity::pin(parts.core) {
+        tracing::warn!(index, core = parts.core, %error, "a shard could not be pinned");
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(index, %error, "a shard has no runtime");
+            return;
+        }
+    };
+    match LocalSet::new().block_on(&runtime, serve::<B>(parts)) {
+        Ok(()) => farewell.asked = true,
+        Err(error) => tracing::error!(index, %error, "a shard failed"),
+    }
+}
+
+async fn serve<B: Backend>(parts: Parts) -> io::Result<()> {
+    let shared = parts.shared;
+    let config = shared.config;
+    let mut backend = B::open(Settings {
+        buffers: config.buffers,
+        buffer_bytes: config.buffer_bytes,
+    })?;
+    for (listener, number) in parts.listeners {
+        backend.listen(listener, number as u8)?;
+    }
+    let services = Rc::new(Services {
+        store: Rc::new(shared.store),
+        registry: shared.registry,
+        metrics: Arc::clone(&shared.metrics),
+        process: shared.process,
+        content_chars_max: Cell::new(config.content_chars_max),
+        batch_max: Cell::new(config.batch_max),
+    });
+    let counts = Arc::clone(&shared.metrics.shards[parts.index]);
+    let dispatcher = Rc::new(Dispatcher::new(
+        shared.table,
+        shared.constants,
+        services,
+        counts,
+    ));
+    let http = |config| {
+        let dispatcher = Rc::clone(&dispatcher);
+        Rc::new(Http::new(
+            dispatcher,
+            config,
+            Arc::clone(&shared.gate),
+            shared.stopping.clone(),
+        ))
+    };
+    let mut serving = http(Arc::clone(&config));
+    let mut shard = Shard::new(
+        backend,
+        Rc::clone(&dispatcher),
+        config,
+        Arc::clone(&shared.gate),
+        parts.mailbox,
+    );
+    loop {
+        match shard.next().await? {
+            Next::HandOver(handed) => serving.serve(handed),
+            Next::Reloaded(config) => serving = http(config),
+            Next::Stopped => break,
+        }
+    }
+    // Requests that HTTP is still answering.
+    while Rc::strong_count(&serving) > 1 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
