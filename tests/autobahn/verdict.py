@@ -28,7 +28,8 @@ def acceptable(case, verdict):
 
 def judge(index, name, cases):
     with open(index) as file:
-        results = json.load(file)[name]
+        # The suite leaves an agent out that it could not connect to.
+        results = json.load(file).get(name, {})
     counts = collections.Counter()
     faults = []
     for case in sorted(results, key=lambda case: [int(part) for part in case.split(".")]):
@@ -41,10 +42,10 @@ def judge(index, name, cases):
     for fault in faults:
         print(f"FAILED {fault}")
     print(f"{len(results)} cases")
-    if cases == "*" and len(results) != ALL_CASES:
-        print(f"FAILED: {ALL_CASES} cases were expected")
+    if not results or (cases == "*" and len(results) != ALL_CASES):
+        print(f"FAILED: {ALL_CASES if cases == '*' else 'some'} cases were expected; does the server run?")
         return 1
-    return 1 if faults or not results else 0
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":

@@ -274,7 +274,9 @@ impl Decoder {
             .min(available);
         let range = *consumed..*consumed + bytes;
         unmask(&mut input[range.clone()], self.key);
-        self.key.rotate_left(bytes & 3);
+        self.key = u32::from_le_bytes(self.key)
+            .rotate_right(8 * (bytes as u32 & 3))
+            .to_le_bytes();
         self.payload_left -= bytes as u64;
         *consumed = range.end;
         range
