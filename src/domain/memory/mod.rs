@@ -1,35 +1,18 @@
 //! Memories: what agents store and find again, with the rules that hold on every wire and store.
 
+mod query;
+mod rules;
+
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::agent::check_name;
-use super::{AgentKey, JsonObject, Timestamp, Violation};
+pub use query::{Filter, Hit, Order, Page, Recall, Search, SearchPage};
+pub use rules::*;
 
-/// Characters of one memory unless the configuration says otherwise: a few pages of text; longer
-/// material is better found when it is stored in parts.
-pub const CONTENT_CHARS_MAX: usize = 10_000;
-/// Tags of one memory.
-pub const TAGS_MAX: usize = 32;
-/// Characters of one tag.
-pub const TAG_CHARS_MAX: usize = 64;
-/// Bytes of a memory's metadata: it travels with every hit of a search.
-pub const METADATA_BYTES_MAX: usize = 16 * 1024;
-/// Characters of `source` and `type`.
-pub const LABEL_CHARS_MAX: usize = 256;
-/// Ids, agents or tags in one criterion.
-pub const CRITERION_MAX: usize = 100;
-/// Longest time to live: ten years; beyond that a memory simply has none.
-pub const TTL_SECONDS_MAX: u64 = 10 * 366 * 86_400;
-/// Characters of a search query.
-pub const QUERY_CHARS_MAX: usize = 2_000;
-/// Largest page of a search or a recall.
-pub const PAGE_MAX: u32 = 100;
-/// Default page of a search or a recall.
-pub const PAGE_DEFAULT: u32 = 10;
+use super::{AgentKey, JsonObject, Timestamp, Violation};
 
 /// Who may read a memory. Writing always takes ownership or a grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
@@ -302,155 +285,6 @@ pub struct Share {
     pub permission: Option<Permission>,
 }
 
-/// What a search or a recall admits, besides what the caller may see.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Any of these ids.
-    pub ids: Vec<Uuid>,
-    /// All of these labels.
-    pub tags: Vec<String>,
-    /// This kind.
-    pub kind: Option<String>,
-    /// Owned by this agent.
-    pub agent: Option<String>,
-    /// At least this importance.
-    pub importance_min: Option<f64>,
-    /// Created at or after.
-    pub created_from: Option<Timestamp>,
-    /// Created before.
-    pub created_to: Option<Timestamp>,
-    /// Valid at this time, superseded or not as of then; without it, what is valid now.
-    pub as_of: Option<Timestamp>,
-    /// Only what the caller owns when false.
-    pub include_shared: bool,
-}
-
-impl Filter {
-    /// Checks every rule of a filter.
-    pub fn check(&self) -> Result<(), Violation> {
-        let crowded = |field, count: usize| {
-            if count > CRITERION_MAX {
-                return Err(Violation::new(
-                    field,
-                    format!("at most {CRITERION_MAX}, got {count}"),
-                ));
-            }
-            Ok(())
-        };
-        crowded("ids", self.ids.len())?;
-        crowded("tags", self.tags.len())?;
-        if let Some(importance) = self.importance_min {
-            check_fraction("min_importance", importance)?;
-        }
-        if let Some(agent) = &self.agent {
-            check_name("agent", agent)?;
-        }
-        check_label("type", self.kind.as_deref())?;
-        if let (Some(from), Some(to)) = (self.created_from, self.created_to)
-            && from >= to
-        {
-            return Err(Violation::new(
-                "created_to",
-                "must be later than created_from",
-            ));
-        }
-        Ok(())
-    }
-}
-
-/// A full-text query with its filter.
-#[derive(Debug, Clone)]
-pub struct Search {
-    /// Words to look for.
-    pub query: String,
-    /// What may be found.
-    pub filter: Filter,
-    /// 1 to 100.
-    pub limit: u32,
-}
-
-impl Search {
-    /// Checks every rule of a search.
-    pub fn check(&self) -> Result<(), Violation> {
-        let chars = self.query.chars().count();
-        if self.query.trim().is_empty() {
-            return Err(Violation::new("query", "must not be empty"));
-        }
-        if chars > QUERY_CHARS_MAX {
-            return Err(Violation::new(
-                "query",
-                format!("exceeds {QUERY_CHARS_MAX} characters, has {chars}"),
-            ));
-        }
-        check_limit(self.limit)?;
-        self.filter.check()
-    }
-}
-
-/// One result of a search.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-pub struct Hit {
-    /// The memory.
-    #[serde(flatten)]
-    pub memory: Memory,
-    /// Rank, 0 to 1, comparable within one answer.
-    pub score: f64,
-}
-
-/// The results of a search, best first; ties are broken by id, newest first.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SearchPage {
-    /// At most the limit asked for.
-    pub hits: Vec<Hit>,
-    /// True if the search stopped before it had looked at every candidate.
-    pub truncated: bool,
-}
-
-/// Order of a recall.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Order {
-    /// Latest creation first.
-    #[default]
-    Newest,
-    /// Earliest creation first.
-    Oldest,
-    /// Highest importance first, then latest creation.
-    Importance,
-    /// Latest change first.
-    Updated,
-}
-
-/// Memories by criteria instead of by text.
-#[derive(Debug, Clone)]
-pub struct Recall {
-    /// What may be found.
-    pub filter: Filter,
-    /// Order of the page.
-    pub order: Order,
-    /// 1 to 100.
-    pub limit: u32,
-    /// Where an earlier page ended; opaque, from [`Page::next_cursor`].
-    pub cursor: Option<String>,
-}
-
-impl Recall {
-    /// Checks every rule of a recall except its cursor, which the store reads.
-    pub fn check(&self) -> Result<(), Violation> {
-        check_limit(self.limit)?;
-        self.filter.check()
-    }
-}
-
-/// One page of a listing.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Page<T> {
-    /// At most the limit asked for.
-    pub items: Vec<T>,
-    /// Opaque start of the next page; absent on the last one.
-    pub next_cursor: Option<String>,
-}
-
 /// Counts over the memories that an agent may read.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct MemoryStats {
@@ -483,108 +317,4 @@ pub struct TagCount {
     pub tag: String,
     /// Memories that carry it.
     pub count: u64,
-}
-
-fn check_content(content: &str, chars_max: usize) -> Result<(), Violation> {
-    if content.trim().is_empty() {
-        return Err(Violation::new("content", "must not be empty"));
-    }
-    // A character has at least one byte, so short texts need no count.
-    if content.len() > chars_max {
-        let chars = content.chars().count();
-        if chars > chars_max {
-            return Err(Violation::new(
-                "content",
-                format!("exceeds {chars_max} characters, has {chars}"),
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn normalize_tags(tags: &mut Vec<String>) -> Result<(), Violation> {
-    if tags.len() > TAGS_MAX {
-        return Err(Violation::new(
-            "tags",
-            format!("at most {TAGS_MAX}, got {}", tags.len()),
-        ));
-    }
-    for tag in tags.iter() {
-        let chars = tag.chars().count();
-        if tag.trim().is_empty() || chars > TAG_CHARS_MAX || tag.contains(char::is_control) {
-            return Err(Violation::new(
-                "tags",
-                format!("each needs 1 to {TAG_CHARS_MAX} printable characters"),
-            ));
-        }
-    }
-    tags.sort_unstable();
-    tags.dedup();
-    Ok(())
-}
-
-fn check_fraction(field: &'static str, value: f64) -> Result<(), Violation> {
-    if (0.0..=1.0).contains(&value) {
-        Ok(())
-    } else {
-        Err(Violation::new(
-            field,
-            format!("must lie between 0 and 1, is {value}"),
-        ))
-    }
-}
-
-fn check_label(field: &'static str, label: Option<&str>) -> Result<(), Violation> {
-    let Some(label) = label else { return Ok(()) };
-    let chars = label.chars().count();
-    if label.trim().is_empty() || chars > LABEL_CHARS_MAX || label.contains(char::is_control) {
-        return Err(Violation::new(
-            field,
-            format!("needs 1 to {LABEL_CHARS_MAX} printable characters"),
-        ));
-    }
-    Ok(())
-}
-
-fn check_metadata(metadata: &JsonObject) -> Result<(), Violation> {
-    let bytes = metadata.as_str().len();
-    if bytes > METADATA_BYTES_MAX {
-        return Err(Violation::new(
-            "metadata",
-            format!("exceeds {METADATA_BYTES_MAX} bytes, has {bytes}"),
-        ));
-    }
-    Ok(())
-}
-
-fn check_ttl(ttl_seconds: Option<u64>) -> Result<(), Violation> {
-    match ttl_seconds {
-        Some(0) => Err(Violation::new("ttl", "must be at least 1 second")),
-        Some(ttl) if ttl > TTL_SECONDS_MAX => Err(Violation::new(
-            "ttl",
-            format!("must be at most {TTL_SECONDS_MAX} seconds, is {ttl}"),
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// A validity that has both ends must not be empty.
-pub fn check_validity(from: Option<Timestamp>, to: Option<Timestamp>) -> Result<(), Violation> {
-    match (from, to) {
-        (Some(from), Some(to)) if from >= to => {
-            Err(Violation::new("valid_to", "must be later than valid_from"))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_limit(limit: u32) -> Result<(), Violation> {
-    if (1..=PAGE_MAX).contains(&limit) {
-        Ok(())
-    } else {
-        Err(Violation::new(
-            "limit",
-            format!("must lie between 1 and {PAGE_MAX}, is {limit}"),
-        ))
-    }
 }

@@ -1,0 +1,21 @@
+//! The server as a whole, one file per property.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod batches;
+mod buffers_run_out;
+mod calls_answer;
+mod descriptors_run_out;
+mod drain_loses_nothing;
+mod eras;
+mod http_beside_websocket;
+mod io_uring_is_refused;
+mod large_answers;
+mod limits_hold;
+mod malformed_input_harms_nobody;
+mod sends_are_whole;
+mod sessions_are_private;
+mod slots_are_reused;
+mod slow_reader;
+mod survives_kill;
