@@ -1,0 +1,102 @@
+//! Parsing a message, and the way from its text to its answer.
+
+use std::cell::Cell;
+use std::hint::black_box;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use criterion::{Criterion, Throughput};
+use tmws::config::ToolProfile;
+use tmws::delivery::{Registry, Session};
+use tmws::dispatch::{Constants, Dispatcher, McpConnection, Reply};
+use tmws::domain::AgentKey;
+use tmws::operations::{Services, Table};
+use tmws::rpc::jsonrpc::{self, Message};
+use tmws::store::sqlite::{SqliteOptions, SqliteStore};
+use tmws::telemetry::{Metrics, Process};
+
+const HEALTH: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"health_check","arguments":{}}}"#;
+
+/// Parsing of requests of three sizes.
+pub(crate) fn parse(c: &mut Criterion) {
+    let create = |bytes: usize| {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":7,"method":"memory/create","params":{{"content":"{}","tags":["a","b"]}}}}"#,
+            "x".repeat(bytes)
+        )
+    };
+    let mut group = c.benchmark_group("rpc/parse");
+    for (name, text) in [
+        ("health", HEALTH.to_owned()),
+        ("304B", create(220)),
+        ("8KiB", create(8192)),
+    ] {
+        assert!(matches!(jsonrpc::parse(&text), Ok(Message::Request { .. })));
+        group.throughput(Throughput::Bytes(text.len() as u64));
+        group.bench_function(name, |b| {
+            b.iter(|| black_box(jsonrpc::parse(black_box(&text)).is_ok()))
+        });
+    }
+    group.finish();
+}
+
+/// From a message's text to its written answer, on the shard's thread.
+pub(crate) fn dispatch(c: &mut Criterion) {
+    let data = tempfile::tempdir().expect("a directory");
+    let store = SqliteStore::open(data.path(), SqliteOptions::default()).expect("a store");
+    let table = Arc::new(Table::default());
+    let metrics = Arc::new(Metrics::new(1, table.method_names()));
+    let registry = Arc::new(Registry::default());
+    let services = Rc::new(Services {
+        store: Rc::new(store.clone()),
+        registry: Arc::clone(&registry),
+        metrics: Arc::clone(&metrics),
+        process: Arc::new(Process::new("none", 1, "sqlite")),
+        content_chars_max: Cell::new(10_000),
+        batch_max: Cell::new(100),
+    });
+    let constants = Arc::new(Constants::new(&table));
+    let counts = Arc::clone(&metrics.shards[0]);
+    let dispatcher = Rc::new(Dispatcher::new(table, constants, services, counts));
+    let agent = AgentKey::new("default", "bench").expect("a name");
+    let session = Rc::new(Session::open(&registry, agent, Vec::new()));
+    let mut connection = McpConnection::new(session, ToolProfile::Core);
+    let mut out = Vec::new();
+    let initialize = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}"#;
+    assert!(matches!(
+        connection.receive(&dispatcher, initialize, &mut out),
+        Reply::Written
+    ));
+    let mut group = c.benchmark_group("dispatch");
+    for (name, text, part) in [
+        ("tools_call/health_check", HEALTH, "\"status\":\"healthy\""),
+        (
+            "direct/health",
+            r#"{"jsonrpc":"2.0","id":1,"method":"system/health"}"#,
+            "\"status\":\"healthy\"",
+        ),
+        (
+            "tools_list/core",
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#,
+            "semantic_search",
+        ),
+        (
+            "ping",
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#,
+            "\"result\":{}",
+        ),
+        ("malformed", r#"{"jsonrpc":"2.0","id":1"#, "-32700"),
+    ] {
+        out.clear();
+        connection.receive(&dispatcher, text, &mut out);
+        assert!(String::from_utf8_lossy(&out).contains(part), "{name}");
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                out.clear();
+                black_box(connection.receive(&dispatcher, black_box(text), &mut out));
+            });
+        });
+    }
+    group.finish();
+    store.close();
+}

@@ -1,0 +1,30 @@
+//! The JSON-RPC envelope and the parameters of MCP: any text is parsed or refused, and what is
+//! answered is JSON.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tmws::rpc::json;
+use tmws::rpc::jsonrpc::{self, Message};
+use tmws::rpc::mcp::{self, Era, Params};
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let mut out = Vec::new();
+    match jsonrpc::parse(text) {
+        Ok(Message::Request { id, call }) => {
+            jsonrpc::begin_result(&mut out, &id);
+            mcp::write_tool_result(&mut out, Era::Modern, "{}", false);
+            jsonrpc::end_result(&mut out);
+            if let Ok(params) = Params::parse(call.params.as_deref()) {
+                let _ = mcp::check_envelope(&params.meta);
+                let _ = params.name.string();
+            }
+        }
+        Ok(Message::Notification(_) | Message::Response | Message::Batch(_)) => return,
+        Err(malformed) => jsonrpc::write_error(&mut out, malformed.id.as_deref(), &malformed.fault),
+    }
+    let answer = std::str::from_utf8(&out).expect("an answer is text");
+    assert!(!json::is_too_deep(answer));
+    sonic_rs::from_str::<sonic_rs::Value>(answer).expect("an answer is JSON");
+});
