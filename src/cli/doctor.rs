@@ -1,5 +1,7 @@
 //! `tmws doctor`: what would keep the server from serving well, and how to mend it.
 
+use std::path::Path;
+
 use clap::ArgMatches;
 
 use super::settings::Sources;
@@ -117,16 +119,36 @@ fn open_files(config: &Config) -> Finding {
 
 fn store(config: &Config) -> Finding {
     let dir = config.data_dir.display();
-    match sqlite::migrate(&config.data_dir) {
-        Ok((_, schema)) => Finding::Good(format!("schema {schema} in {dir}")),
+    let mend = "make the data directory writable, or name another with --data-dir".to_owned();
+    match sqlite::inspect(&config.data_dir) {
+        Ok(Some(schema)) if schema == sqlite::SCHEMA_VERSION => {
+            Finding::Good(format!("schema {schema} in {dir}"))
+        }
+        Ok(Some(schema)) => Finding::Good(format!(
+            "schema {schema} in {dir}, which the next start brings to {}",
+            sqlite::SCHEMA_VERSION
+        )),
+        Ok(None) => match probe_directory(&config.data_dir) {
+            Ok(()) => Finding::Good(format!("will be created in {dir}")),
+            Err(error) => Finding::Bad(format!("{dir}: {error}"), mend),
+        },
         Err(sqlite::OpenError::InUse(_)) => {
             Finding::Good(format!("{dir} is in use by a running server"))
         }
-        Err(error) => Finding::Bad(
-            error.to_string(),
-            "make the data directory writable, or name another with --data-dir".to_owned(),
-        ),
+        Err(error) => Finding::Bad(error.to_string(), mend),
     }
+}
+
+/// Tries to write where the data directory is or would be made.
+fn probe_directory(dir: &Path) -> std::io::Result<()> {
+    let absolute = std::path::absolute(dir)?;
+    let nearest = absolute
+        .ancestors()
+        .find(|ancestor| ancestor.exists())
+        .unwrap_or(&absolute);
+    let probe = nearest.join(format!(".tmws-doctor-{}", std::process::id()));
+    std::fs::write(&probe, b"")?;
+    std::fs::remove_file(&probe)
 }
 
 fn ports(config: &Config) -> Finding {

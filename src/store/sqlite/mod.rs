@@ -38,7 +38,7 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 pub use change::GRANTS_MAX;
-pub use schema::{OpenError, SCHEMA_VERSION, migrate};
+pub use schema::{OpenError, SCHEMA_VERSION, inspect, migrate};
 pub use writer::WriterStats;
 
 use super::{Answer, Store, StoreError, StoreStatus, Viewer};

@@ -174,6 +174,34 @@ pub fn migrate(dir: &Path) -> Result<(u32, u32), OpenError> {
     directory.migrate(&mut connection)
 }
 
+/// Looks at the database of the data directory `dir` without changing it: its schema version, or
+/// `None` if there is none yet. Whatever would stop the server's start is an error here too.
+pub fn inspect(dir: &Path) -> Result<Option<u32>, OpenError> {
+    if !dir.join(DATABASE).exists() {
+        return Ok(None);
+    }
+    let directory = Directory::acquire(dir)?;
+    let connection = directory.open_reader()?;
+    let found =
+        directory.wrap(connection.pragma_query_value(None, "user_version", |row| row.get(0)))?;
+    if found > SCHEMA_VERSION {
+        return Err(OpenError::NewerSchema {
+            path: directory.database.clone(),
+            found,
+            known: SCHEMA_VERSION,
+        });
+    }
+    let verdict: String =
+        directory.wrap(connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)))?;
+    if verdict == "ok" {
+        return Ok(Some(found));
+    }
+    Err(OpenError::Database {
+        path: directory.database.clone(),
+        message: verdict,
+    })
+}
+
 fn apply(connection: &mut Connection, from: u32) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     transaction.execute_batch(MIGRATIONS[from as usize])?;
