@@ -95,7 +95,7 @@ pub fn write(
     }
 }
 
-/// As [`Mark::finish`] for an answer that was written behind its reserved head, compressing it like [`write`].
+/// As [`Mark::finish`] for an answer that was written behind its reserved head, compressing it like [`write()`].
 pub fn finish(mark: Mark, out: &mut Vec<u8>, params: Option<Params>, pool: &mut Pool) {
     let payload_start = mark.payload_start();
     let payload_bytes = out.len() - payload_start;
