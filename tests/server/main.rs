@@ -1,5 +1,7 @@
 //! The server as a whole, one file per property.
 
+#![allow(clippy::disallowed_methods, reason = "tests wait on threads of their own")]
+
 #[path = "../harness/mod.rs"]
 mod harness;
 
