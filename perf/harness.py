@@ -4,6 +4,7 @@ TMWS_BIN and TMWS_LOAD name programs that are built already; otherwise cargo bui
 """
 
 import argparse
+import ctypes
 import json
 import os
 import pathlib
@@ -52,23 +53,30 @@ def say(*words):
     print(*words, flush=True)
 
 
+def without_huge_pages():
+    """For a child between fork and exec: its memory comes in pages of 4 KiB, touched ones only."""
+    pr_set_thp_disable = 41
+    ctypes.CDLL(None).prctl(pr_set_thp_disable, 1, 0, 0, 0)
+
+
 class Server:
     """A server on free loopback ports. Leaving the `with` block stops it."""
 
-    def __init__(self, *flags, data_dir=None, core=None, quiet=False):
+    def __init__(self, *flags, data_dir=None, core=None, huge_pages=True, quiet=False):
         self.scratch = tempfile.TemporaryDirectory(prefix="tmws-perf-")
         self.log = pathlib.Path(self.scratch.name) / "log"
         data_dir = data_dir or str(pathlib.Path(self.scratch.name) / "data")
         command = [SERVER, "--data-dir", data_dir, "--api-port", "0", "--ws-port", "0", "--log-format", "json", *flags]
         if not quiet:
-            say("$", shlex.join(pinned(core, command)))
+            say("$", shlex.join(pinned(core, command)), "" if huge_pages else "# without huge pages")
         # Its configuration is the command line: no variables of ours, no tmws.toml of this directory.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TMWS_")}
         started = time.monotonic()
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                pinned(core, command), stderr=log, stdin=subprocess.DEVNULL, env=environment, cwd=self.scratch.name
-            )
+                pinned(core, command), stderr=log, stdin=subprocess.DEVNULL, env=environment, cwd=self.scratch.name,
+                preexec_fn=None if huge_pages else without_huge_pages,
+            )  # fmt: skip
         self.pid = self.process.pid
         listening = self._wait_for_listening(started + START_SECONDS_MAX)
         self.start_ms = (time.monotonic() - started) * 1e3
