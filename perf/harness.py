@@ -1,0 +1,167 @@
+"""What the measuring scripts share: the two programs, a server on free ports, the verdict.
+
+TMWS_BIN and TMWS_LOAD name programs that are built already; otherwise cargo builds them.
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import pathlib
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+START_SECONDS_MAX = 30
+STOP_SECONDS_MAX = 15
+# The longest scenario has its own limits, all below this one.
+LOAD_SECONDS_MAX = 900
+
+
+def program(variable, *cargo):
+    """Path of a program: from the environment, or built."""
+    if path := os.environ.get(variable):
+        return path
+    subprocess.run(["cargo", "build", "--release", *cargo], cwd=ROOT, check=True)
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+    return str(target / ("examples/load" if cargo else "tmws"))
+
+
+def arguments(description):
+    """The parser of a script; every script can turn a missed goal into a failure."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--strict", action="store_true", help="a missed goal is a failure too")
+    return parser
+
+
+def cores():
+    """A core for the server and one for the load, or None where there is only one."""
+    usable = sorted(os.sched_getaffinity(0))
+    return usable[:2] if len(usable) > 1 else (None, None)
+
+
+def pinned(core, command):
+    return command if core is None else ["taskset", "-c", str(core), *command]
+
+
+def say(*words):
+    print(*words, flush=True)
+
+
+def without_huge_pages():
+    """For a child between fork and exec: its memory comes in pages of 4 KiB, touched ones only."""
+    pr_set_thp_disable = 41
+    ctypes.CDLL(None).prctl(pr_set_thp_disable, 1, 0, 0, 0)
+
+
+class Server:
+    """A server on free loopback ports. Leaving the `with` block stops it."""
+
+    def __init__(self, *flags, data_dir=None, core=None, huge_pages=True, quiet=False):
+        self.scratch = tempfile.TemporaryDirectory(prefix="tmws-perf-")
+        self.log = pathlib.Path(self.scratch.name) / "log"
+        data_dir = data_dir or str(pathlib.Path(self.scratch.name) / "data")
+        command = [SERVER, "--data-dir", data_dir, "--api-port", "0", "--ws-port", "0", "--log-format", "json", *flags]
+        if not quiet:
+            say("$", shlex.join(pinned(core, command)), "" if huge_pages else "# without huge pages")
+        # Its configuration is the command line: no variables of ours, no tmws.toml of this directory.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("TMWS_")}
+        started = time.monotonic()
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                pinned(core, command), stderr=log, stdin=subprocess.DEVNULL, env=environment, cwd=self.scratch.name,
+                preexec_fn=None if huge_pages else without_huge_pages,
+            )  # fmt: skip
+        self.pid = self.process.pid
+        listening = self._wait_for_listening(started + START_SECONDS_MAX)
+        self.start_ms = (time.monotonic() - started) * 1e3
+        self.ws, self.io, self.shards = listening["ws"], listening["io"], listening["shards"]
+
+    def _wait_for_listening(self, deadline):
+        while time.monotonic() < deadline and self.process.poll() is None:
+            for line in self.log.read_text().splitlines(keepends=True):
+                if line.endswith("\n") and json.loads(line).get("message") == "listening":
+                    return json.loads(line)
+            time.sleep(0.002)
+        self.kill()
+        sys.exit(f"the server does not start:\n{self.log.read_text()}")
+
+    def url(self, path="/"):
+        return f"ws://{self.ws}{path}"
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        """Stops the server as an operator does; True if it ended by itself and without error."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_SECONDS_MAX) == 0
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+        self.scratch.cleanup()
+
+
+def start_load(*words, core=None, quiet=False):
+    command = pinned(core, [LOAD, *map(str, words)])
+    if not quiet:
+        say("$", shlex.join(command))
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+
+
+def report_of(process):
+    """The line that the load has printed, and whether it was content."""
+    try:
+        output, _ = process.communicate(timeout=LOAD_SECONDS_MAX)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        sys.exit("the load does not end")
+    lines = output.decode().splitlines()
+    if not lines:
+        sys.exit("the load has no report")
+    return json.loads(lines[-1]), process.returncode == 0
+
+
+def load(*words, core=None, quiet=False):
+    return report_of(start_load(*words, core=core, quiet=quiet))
+
+
+class Verdict:
+    """Collects goals; the exit code of a script."""
+
+    def __init__(self, strict):
+        self.strict = strict
+        self.failed = False
+
+    def goal(self, what, value, at_most, unit=""):
+        """A figure: it varies with the machine, so a miss fails only a strict run."""
+        met = value <= at_most
+        self.failed |= self.strict and not met
+        say(f"{'PASS' if met else 'MISS'}  {what}: {value:g}{unit}, goal at most {at_most:g}{unit}")
+
+    def demand(self, what, holds):
+        """A function of the server: it holds on every machine."""
+        self.failed |= not holds
+        say(f"{'PASS' if holds else 'FAIL'}  {what}")
+
+    def exit(self):
+        sys.exit(1 if self.failed else 0)
+
+
+SERVER = program("TMWS_BIN")
+LOAD = program("TMWS_LOAD", "--example", "load")

@@ -1,0 +1,161 @@
+//! One WebSocket connection of the load: connects, upgrades, then hands out messages.
+
+use std::io::{self, ErrorKind, Read};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::frame;
+use crate::outbox::Outbox;
+use crate::target::Target;
+
+const CONNECT_SECONDS_MAX: Duration = Duration::from_secs(10);
+
+/// Key and accept value of RFC 6455, 1.3: an honest server answers this key so.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+const ACCEPT: &str = "sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=";
+
+/// What happened on a connection.
+pub(crate) enum Event<'a> {
+    /// The upgrade is done.
+    Open,
+    /// A text message.
+    Text(&'a [u8]),
+    /// Nothing follows.
+    Closed(String),
+}
+
+/// A connection, from its request head on.
+pub(crate) struct Connection {
+    pub(crate) stream: TcpStream,
+    pub(crate) out: Outbox,
+    /// The beginning of a frame whose rest is to come; empty, and then without memory, when idle.
+    partial: Vec<u8>,
+    open: bool,
+    /// The poller reports when the socket takes more.
+    pub(crate) waits_for_room: bool,
+}
+
+impl Connection {
+    /// Connects and queues the request head; `headers` are whole lines.
+    pub(crate) fn begin(target: &Target, headers: &str, seed: u32) -> io::Result<Self> {
+        let Target { address, path } = target;
+        let stream = TcpStream::connect_timeout(address, CONNECT_SECONDS_MAX)?;
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        let mut out = Outbox::new(seed);
+        out.raw(
+            format!(
+                "GET {path} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\n\
+                 Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\
+                 Sec-WebSocket-Protocol: mcp\r\n{headers}\r\n"
+            )
+            .as_bytes(),
+        );
+        Ok(Self {
+            stream,
+            out,
+            partial: Vec::new(),
+            open: false,
+            waits_for_room: false,
+        })
+    }
+
+    /// Reads once through `buffer`, which all connections share, and reports what came. False when
+    /// the connection has ended; the last event said why.
+    pub(crate) fn receive(
+        &mut self,
+        buffer: &mut [u8],
+        mut on: impl FnMut(Event<'_>, &mut Outbox),
+    ) -> bool {
+        let kept = self.partial.len();
+        buffer[..kept].copy_from_slice(&self.partial);
+        let end = match self.stream.read(&mut buffer[kept..]) {
+            Ok(0) if kept == buffer.len() => {
+                on(
+                    Event::Closed("a message too large".to_owned()),
+                    &mut self.out,
+                );
+                return false;
+            }
+            Ok(0) => {
+                on(Event::Closed("end of stream".to_owned()), &mut self.out);
+                return false;
+            }
+            Ok(count) => kept + count,
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+            {
+                return true;
+            }
+            Err(error) => {
+                on(Event::Closed(error.to_string()), &mut self.out);
+                return false;
+            }
+        };
+        match self.parse(&buffer[..end], &mut on) {
+            Ok(used) if used == end => self.partial = Vec::new(),
+            Ok(used) => {
+                self.partial.clear();
+                self.partial.extend_from_slice(&buffer[used..end]);
+            }
+            Err(reason) => {
+                on(Event::Closed(reason), &mut self.out);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Reports all whole messages; returns the bytes that they took.
+    fn parse(
+        &mut self,
+        bytes: &[u8],
+        on: &mut impl FnMut(Event<'_>, &mut Outbox),
+    ) -> Result<usize, String> {
+        let mut used = 0;
+        if !self.open {
+            let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
+                return Ok(0);
+            };
+            accept(&bytes[..head])?;
+            self.open = true;
+            used = head + 4;
+            on(Event::Open, &mut self.out);
+        }
+        while let Some(frame) = frame::read(&bytes[used..])? {
+            match frame.opcode {
+                frame::TEXT => on(Event::Text(frame.payload), &mut self.out),
+                frame::PING => self.out.frame(frame::PONG, frame.payload),
+                frame::PONG => {}
+                frame::CLOSE => return Err(close_reason(frame.payload)),
+                other => return Err(format!("a frame of opcode {other}")),
+            }
+            used += frame.bytes;
+        }
+        Ok(used)
+    }
+}
+
+fn accept(head: &[u8]) -> Result<(), String> {
+    let head = String::from_utf8_lossy(head);
+    let mut lines = head.lines();
+    let status = lines.next().unwrap_or_default();
+    if !status.starts_with("HTTP/1.1 101 ") {
+        return Err(format!("the upgrade was answered {status:?}"));
+    }
+    if !lines.any(|line| line.to_ascii_lowercase() == ACCEPT) {
+        return Err("the upgrade was answered without its accept key".to_owned());
+    }
+    Ok(())
+}
+
+fn close_reason(payload: &[u8]) -> String {
+    match payload {
+        [a, b, reason @ ..] => format!(
+            "closed with {} {}",
+            u16::from_be_bytes([*a, *b]),
+            String::from_utf8_lossy(reason)
+        ),
+        _ => "closed".to_owned(),
+    }
+}

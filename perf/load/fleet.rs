@@ -1,0 +1,174 @@
+//! All connections of a scenario and the loop that drives them.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use crate::connection::{Connection, Event};
+use crate::outbox::Outbox;
+use crate::poller::Poller;
+use crate::target::Target;
+use crate::{frame, limits};
+
+/// The largest message that is read: a page of 100 memories stays well below.
+const MESSAGE_BYTES_MAX: usize = 1 << 20;
+
+/// What one turn of the loop waits at most, so that deadlines are noticed.
+const TURN: Duration = Duration::from_millis(20);
+
+/// Upgrades under way at once: the server bounds connections that are no WebSocket yet.
+const OPENING_MAX: usize = 256;
+
+const OPEN_SECONDS_MAX: u64 = 30;
+
+/// Connections by index; one that has ended leaves a gap.
+pub(crate) struct Fleet {
+    poller: Poller,
+    connections: Vec<Option<Connection>>,
+    buffer: Vec<u8>,
+    alive: usize,
+}
+
+impl Fleet {
+    pub(crate) fn new(connections: usize) -> anyhow::Result<Self> {
+        limits::open_files_at_least(connections + 64)?;
+        Ok(Self {
+            poller: Poller::new()?,
+            connections: Vec::with_capacity(connections),
+            buffer: vec![0; MESSAGE_BYTES_MAX],
+            alive: 0,
+        })
+    }
+
+    pub(crate) fn alive(&self) -> usize {
+        self.alive
+    }
+
+    /// Opens connections up to `count` in all and waits until each is a WebSocket. `headers` gives
+    /// the additional lines of a connection's request head.
+    pub(crate) fn open(
+        &mut self,
+        target: &Target,
+        count: usize,
+        headers: impl Fn(usize) -> String,
+    ) -> anyhow::Result<()> {
+        while self.connections.len() < count {
+            let wave = (count - self.connections.len()).min(OPENING_MAX);
+            for _ in 0..wave {
+                let index = self.connections.len();
+                let connection = Connection::begin(target, &headers(index), index as u32)
+                    .with_context(|| format!("connection {index}"))?;
+                self.poller.add(&connection.stream, index)?;
+                self.connections.push(Some(connection));
+                self.alive += 1;
+                self.flush(index)?;
+            }
+            let mut opened = 0;
+            let mut failure = None;
+            self.run_until(OPEN_SECONDS_MAX, |index, event, _, _| {
+                match event {
+                    Event::Open => opened += 1,
+                    Event::Text(_) => {}
+                    Event::Closed(reason) => failure = Some((index, reason)),
+                }
+                opened == wave || failure.is_some()
+            })?;
+            if let Some((index, reason)) = failure {
+                bail!("connection {index}: {reason}");
+            }
+            if opened < wave {
+                bail!("{} upgrades were not answered", wave - opened);
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues frames on every living connection and sends them.
+    pub(crate) fn each(&mut self, mut queue: impl FnMut(usize, &mut Outbox)) -> io::Result<()> {
+        for index in 0..self.connections.len() {
+            if let Some(connection) = &mut self.connections[index] {
+                queue(index, &mut connection.out);
+                self.flush(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reports events until the handler says that it is done, no connection is left, or the time is
+    /// over; true if the handler said so. What the handler queues is sent in one write.
+    pub(crate) fn run_until(
+        &mut self,
+        seconds_max: u64,
+        handler: impl FnMut(usize, Event<'_>, &mut Outbox, Instant) -> bool,
+    ) -> io::Result<bool> {
+        self.run_for(Duration::from_secs(seconds_max), handler)
+    }
+
+    /// As `run_until`, for a time that is no whole number of seconds.
+    pub(crate) fn run_for(
+        &mut self,
+        time_max: Duration,
+        mut handler: impl FnMut(usize, Event<'_>, &mut Outbox, Instant) -> bool,
+    ) -> io::Result<bool> {
+        let deadline = Instant::now() + time_max;
+        let mut done = false;
+        while !done && self.alive > 0 {
+            let now = Instant::now();
+            if now >= deadline {
+                return Ok(false);
+            }
+            let count = self.poller.wait(TURN.min(deadline - now))?;
+            for place in 0..count {
+                let (index, readable) = self.poller.event(place);
+                if readable {
+                    self.receive(index, |event, out, now| {
+                        done |= handler(index, event, out, now);
+                    });
+                }
+                self.flush(index)?;
+            }
+        }
+        Ok(done)
+    }
+
+    fn receive(&mut self, index: usize, mut on: impl FnMut(Event<'_>, &mut Outbox, Instant)) {
+        let Some(connection) = &mut self.connections[index] else {
+            return;
+        };
+        // Messages of one read have arrived together.
+        let now = Instant::now();
+        let going_on = connection.receive(&mut self.buffer, |event, out| on(event, out, now));
+        if !going_on {
+            self.end(index);
+        }
+    }
+
+    /// Sends what is queued. A peer that is gone is found out by the next read.
+    fn flush(&mut self, index: usize) -> io::Result<()> {
+        let Some(connection) = &mut self.connections[index] else {
+            return Ok(());
+        };
+        let all = connection.out.flush(&connection.stream).unwrap_or(true);
+        if all == connection.waits_for_room {
+            connection.waits_for_room = !all;
+            self.poller.watch_room(&connection.stream, index, !all)?;
+        }
+        Ok(())
+    }
+
+    /// Dropping the socket takes it out of the poller.
+    fn end(&mut self, index: usize) {
+        if self.connections[index].take().is_some() {
+            self.alive -= 1;
+        }
+    }
+
+    /// Closes all connections (1000) and waits for the server to agree; those that it did not
+    /// answer in time are counted.
+    pub(crate) fn close(&mut self, seconds_max: u64) -> io::Result<usize> {
+        self.each(|_, out| out.frame(frame::CLOSE, &1000_u16.to_be_bytes()))?;
+        self.run_until(seconds_max, |_, _, _, _| false)?;
+        Ok(self.alive)
+    }
+}

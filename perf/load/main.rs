@@ -1,0 +1,72 @@
+//! Load for a running server: `load rate | idle | storm | remember | recall`.
+//!
+//! One thread, one epoll and a WebSocket client of its own, so that on two cores the server is what
+//! is measured. Each scenario prints one line of JSON and fails if an answer was wrong. It connects
+//! to loopback addresses only, and every loop ends by count and by time.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line tool"
+)]
+
+mod connection;
+mod cpu;
+mod fleet;
+mod frame;
+mod idle;
+mod jsonrpc;
+mod latency;
+mod limits;
+mod memory;
+mod outbox;
+mod poller;
+mod rate;
+mod recall;
+mod remember;
+mod report;
+mod storm;
+mod target;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Loads a running server over loopback and says what it saw.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    scenario: Scenario,
+}
+
+#[derive(Subcommand)]
+enum Scenario {
+    /// The same request again and again, a fixed number in flight on each connection
+    Rate(rate::Arguments),
+    /// Connections that have initialized and then say nothing: what each costs in memory
+    Idle(idle::Arguments),
+    /// Many agents that store and search at once: each finds its own and nobody else's
+    Storm(storm::Arguments),
+    /// Stores memories until the server goes away, and writes down what was acknowledged
+    Remember(remember::Arguments),
+    /// Reads back what `remember` wrote down
+    Recall(recall::Arguments),
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().scenario {
+        Scenario::Rate(arguments) => rate::run(&arguments),
+        Scenario::Idle(arguments) => idle::run(&arguments),
+        Scenario::Storm(arguments) => storm::run(&arguments),
+        Scenario::Remember(arguments) => remember::run(&arguments),
+        Scenario::Recall(arguments) => recall::run(&arguments),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("load: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
