@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use tmws::rpc::json;
 use tmws::rpc::jsonrpc::{self, Message};
-use tmws::rpc::mcp::{self, Era, Params};
+use tmws::rpc::mcp::{self, Era, Params, ToolCall};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
@@ -18,8 +18,9 @@ fuzz_target!(|bytes: &[u8]| {
             jsonrpc::end_result(&mut out);
             if let Ok(params) = Params::parse(call.params.as_deref()) {
                 let _ = mcp::check_envelope(&params.meta);
-                let _ = params.name.string();
             }
+            let whole = jsonrpc::parse_request::<ToolCall<'_>>(text, "tools/call");
+            assert!(whole.is_none_or(|(whole, _)| whole == id && call.method == "tools/call"));
         }
         Ok(Message::Notification(_) | Message::Response | Message::Batch(_)) => return,
         Err(malformed) => jsonrpc::write_error(&mut out, malformed.id.as_deref(), &malformed.fault),

@@ -14,7 +14,7 @@ use crate::delivery::Session;
 use crate::operations::Touches;
 use crate::rpc::json::Member;
 use crate::rpc::jsonrpc::{self, Call, Message};
-use crate::rpc::mcp::{Era, Params};
+use crate::rpc::mcp::{Era, ToolCall};
 use crate::rpc::{Condition, Fault};
 
 /// What names a resource in arguments.
@@ -123,15 +123,19 @@ impl Dispatcher {
         else {
             return Order::Free;
         };
-        let Ok(params) = Params::parse(call.params.as_deref()) else {
+        let params = call.params.as_deref();
+        let Ok(tool) = ToolCall::parse(params) else {
             return Order::Free;
         };
-        let (name, arguments) = if call.method == "tools/call" {
-            (params.name.string(), params.arguments.raw())
+        let target = if call.method == "tools/call" {
+            tool.target().ok()
         } else {
-            (Some(call.method.clone()), call.params.as_deref())
+            Some((&*call.method, params))
         };
-        let Some((_, operation)) = name.and_then(|name| self.table.find(&name)) else {
+        let Some((name, arguments)) = target else {
+            return Order::Free;
+        };
+        let Some((_, operation)) = self.table.find(name) else {
             return Order::Free;
         };
         if operation.touches == Touches::Session {

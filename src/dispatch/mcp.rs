@@ -7,7 +7,7 @@ use crate::config::ToolProfile;
 use crate::delivery::Session;
 use crate::operations::Operation;
 use crate::rpc::jsonrpc::{self, Call, Message};
-use crate::rpc::mcp::{self, Era, Params};
+use crate::rpc::mcp::{self, Era, Params, ToolCall};
 use crate::rpc::{Condition, Fault};
 
 /// The protocol's state on one connection.
@@ -32,12 +32,28 @@ enum Phase {
 
 /// How an operation was called, which decides how its result is wrapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wrapping {
+pub(super) enum Wrapping {
     /// `tools/call`.
     Tool(Era),
     /// The operation's own method.
     Direct(Era),
 }
+
+impl Wrapping {
+    /// Wrappings that there are.
+    pub(super) const COUNT: usize = 4;
+
+    /// The wrapping's place below [`Wrapping::COUNT`].
+    pub(super) fn index(self) -> usize {
+        match self {
+            Self::Tool(era) => era as usize,
+            Self::Direct(era) => 2 + era as usize,
+        }
+    }
+}
+
+/// The method that most requests call.
+const TOOLS_CALL: &str = "tools/call";
 
 impl McpConnection {
     /// A connection on which nothing has been said.
@@ -58,6 +74,12 @@ impl McpConnection {
     pub fn receive(&mut self, dispatcher: &Rc<Dispatcher>, text: &str, out: &mut Vec<u8>) -> Reply {
         let received = &self.session.messages_received;
         received.set(received.get() + 1);
+        if let Phase::Initialized(_) | Phase::Modern = self.phase
+            && text.contains("\"tools/call\"")
+            && let Some((id, call)) = jsonrpc::parse_request::<ToolCall<'_>>(text, TOOLS_CALL)
+        {
+            return self.tool_call(dispatcher, &id, &call, out);
+        }
         match jsonrpc::parse(text) {
             Ok(Message::Request { id, call }) => self.request(dispatcher, &id, &call, out),
             Ok(Message::Notification(_) | Message::Response) => Reply::Silent,
@@ -68,6 +90,27 @@ impl McpConnection {
                 Reply::Written
             }
         }
+    }
+
+    /// Answers a `tools/call` that was read in one pass.
+    fn tool_call(
+        &mut self,
+        dispatcher: &Rc<Dispatcher>,
+        id: &str,
+        call: &ToolCall<'_>,
+        out: &mut Vec<u8>,
+    ) -> Reply {
+        let admitted = match self.phase {
+            Phase::Modern => mcp::check_envelope(&call.meta).map(|()| Era::Modern),
+            _ if mcp::is_enveloped(&call.meta) => Err(wrong_era()),
+            _ => Ok(Era::Legacy),
+        };
+        admitted
+            .and_then(|era| dispatcher.tool(&self.session, era, id, call, out))
+            .unwrap_or_else(|fault| {
+                jsonrpc::write_error(out, Some(id), &fault);
+                Reply::Written
+            })
     }
 
     fn batch(&mut self, dispatcher: &Rc<Dispatcher>, text: &str, out: &mut Vec<u8>) -> Reply {
@@ -123,8 +166,7 @@ impl McpConnection {
             )),
             Phase::New | Phase::Legacy | Phase::Initialized(_) => {
                 if is_enveloped(call) {
-                    let message = "this connection speaks a revision before 2026-07-28 already";
-                    return Err(Fault::new(Condition::InvalidRequest, message));
+                    return Err(wrong_era());
                 }
                 Ok(Era::Legacy)
             }
@@ -168,6 +210,11 @@ impl McpConnection {
     }
 }
 
+fn wrong_era() -> Fault {
+    let message = "this connection speaks a revision before 2026-07-28 already";
+    Fault::new(Condition::InvalidRequest, message)
+}
+
 /// The era that the first request fixes. A method that only the modern era has, without its
 /// envelope, is refused and fixes nothing: the client may still fall back to `initialize`.
 fn first_phase(call: &Call<'_>) -> Result<Phase, Fault> {
@@ -209,7 +256,10 @@ impl Dispatcher {
         out: &mut Vec<u8>,
     ) -> Result<Reply, Fault> {
         let constant = match (&*call.method, era) {
-            ("tools/call", _) => return self.tool(session, era, id, call, out),
+            (TOOLS_CALL, _) => {
+                let call = ToolCall::parse(call.params.as_deref())?;
+                return self.tool(session, era, id, &call, out);
+            }
             ("tools/list", _) => {
                 refuse_cursor(call)?;
                 self.constants.tools(era, profile)
@@ -232,26 +282,21 @@ impl Dispatcher {
         Ok(Reply::Written)
     }
 
-    fn tool(
+    pub(super) fn tool(
         self: &Rc<Self>,
         session: &Rc<Session>,
         era: Era,
         id: &str,
-        call: &Call<'_>,
+        call: &ToolCall<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Reply, Fault> {
-        let params = Params::parse(call.params.as_deref())?;
-        let invalid = |message: String| Fault::new(Condition::InvalidArguments, message);
-        let Some(name) = params.name.string() else {
-            return Err(invalid("params.name must be a string".to_owned()));
+        let (name, arguments) = call.target()?;
+        let Some((index, operation)) = self.table.find(name) else {
+            return Err(Fault::new(
+                Condition::InvalidArguments,
+                format!("Unknown tool: {name}"),
+            ));
         };
-        if params.arguments.is_present() && !params.arguments.is_object() {
-            return Err(invalid("params.arguments must be an object".to_owned()));
-        }
-        let Some((index, operation)) = self.table.find(&name) else {
-            return Err(invalid(format!("Unknown tool: {name}")));
-        };
-        let arguments = params.arguments.raw().filter(|raw| *raw != "null");
         self.operate(
             session,
             Wrapping::Tool(era),
@@ -269,9 +314,28 @@ impl Dispatcher {
         (index, operation, arguments): (usize, &Operation, Option<&str>),
         out: &mut Vec<u8>,
     ) -> Result<Reply, Fault> {
+        let reuse = operation
+            .reuse
+            .filter(|_| arguments.is_none_or(|text| text == "{}"));
+        if reuse.is_some()
+            && let Some(result) = self.recent.borrow().get(index, wrapping, self.clock.get())
+        {
+            jsonrpc::begin_result(out, id);
+            out.extend_from_slice(result);
+            jsonrpc::end_result(out);
+            self.finish(index, true);
+            return Ok(Reply::Written);
+        }
         let mut scratch = self.scratch.borrow_mut();
         match self.run(session, index, operation, arguments, &mut scratch) {
             Run::Ready(result) => {
+                if let (Some(age), Ok(())) = (reuse, &result) {
+                    let mut answer = Vec::new();
+                    write_result(&mut answer, wrapping, &scratch);
+                    self.recent
+                        .borrow_mut()
+                        .keep(index, wrapping, self.clock.get(), age, &answer);
+                }
                 write_outcome(out, id, wrapping, result.map(|()| scratch.as_slice()));
                 Ok(Reply::Written)
             }
@@ -305,20 +369,11 @@ fn refuse_cursor(call: &Call<'_>) -> Result<(), Fault> {
 }
 
 fn write_outcome(out: &mut Vec<u8>, id: &str, wrapping: Wrapping, result: Result<&[u8], Fault>) {
-    let result = result.and_then(|json| {
-        std::str::from_utf8(json)
-            .map_err(|_| Fault::new(Condition::Internal, "the result is not text"))
-    });
     match (wrapping, result) {
-        (Wrapping::Tool(era), Ok(object)) => {
+        (_, Ok(object)) => {
             out.reserve(2 * object.len() + 128);
             jsonrpc::begin_result(out, id);
-            mcp::write_tool_result(out, era, object, false);
-            jsonrpc::end_result(out);
-        }
-        (Wrapping::Direct(era), Ok(object)) => {
-            jsonrpc::begin_result(out, id);
-            mcp::write_direct_result(out, era, object);
+            write_result(out, wrapping, object);
             jsonrpc::end_result(out);
         }
         (Wrapping::Tool(era), Err(fault)) if is_mendable(fault.condition) => {
@@ -327,6 +382,15 @@ fn write_outcome(out: &mut Vec<u8>, id: &str, wrapping: Wrapping, result: Result
             jsonrpc::end_result(out);
         }
         (_, Err(fault)) => jsonrpc::write_error(out, Some(id), &fault),
+    }
+}
+
+/// Appends an operation's result as its caller wants it.
+fn write_result(out: &mut Vec<u8>, wrapping: Wrapping, object: &[u8]) {
+    let object = std::str::from_utf8(object).expect("the JSON writer writes UTF-8");
+    match wrapping {
+        Wrapping::Tool(era) => mcp::write_tool_result(out, era, object, false),
+        Wrapping::Direct(era) => mcp::write_direct_result(out, era, object),
     }
 }
 

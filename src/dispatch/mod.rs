@@ -7,11 +7,12 @@
 mod batch;
 mod constants;
 mod mcp;
+mod reuse;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bumpalo::Bump;
 
@@ -22,6 +23,7 @@ use crate::delivery::Session;
 use crate::operations::{Context, Later, Operation, Outcome, Services, Table};
 use crate::rpc::{Condition, Fault};
 use crate::telemetry::ShardMetrics;
+use reuse::Recent;
 
 /// What a message leads to.
 pub enum Reply {
@@ -46,6 +48,10 @@ pub struct Dispatcher {
     scratch: RefCell<Vec<u8>>,
     /// Plans of batches; reset after each.
     arena: RefCell<Bump>,
+    recent: RefCell<Recent>,
+    /// The end of the latest call or the start of the turn: where the next call's time begins, so
+    /// that each takes one look at the clock.
+    clock: Cell<Instant>,
 }
 
 /// A result at hand, in the scratch buffer, or under way.
@@ -69,7 +75,14 @@ impl Dispatcher {
             metrics,
             scratch: RefCell::default(),
             arena: RefCell::default(),
+            recent: RefCell::default(),
+            clock: Cell::new(Instant::now()),
         }
+    }
+
+    /// Tells that a turn begins.
+    pub fn begin_turn(&self) {
+        self.clock.set(Instant::now());
     }
 
     /// The server's parts.
@@ -106,7 +119,7 @@ impl Dispatcher {
             Outcome::Ready(result) => result.map(|()| out),
             Outcome::Later(later) => later.await,
         };
-        self.count(index, started, result.is_ok());
+        count(&self.metrics, index, started.elapsed(), result.is_ok());
         result
     }
 
@@ -120,33 +133,35 @@ impl Dispatcher {
         scratch: &mut Vec<u8>,
     ) -> Run {
         scratch.clear();
-        let started = Instant::now();
+        let started = self.clock.get();
         let context = Context {
             services: &self.services,
             session,
         };
         match operation.run(&context, arguments, scratch) {
             Outcome::Ready(result) => {
-                self.count(index, started, result.is_ok());
+                self.finish(index, result.is_ok());
                 Run::Ready(result)
             }
             Outcome::Later(later) => {
                 let metrics = Arc::clone(&self.metrics);
                 Run::Later(Box::pin(async move {
                     let result = later.await;
-                    count(&metrics, index, started, result.is_ok());
+                    count(&metrics, index, started.elapsed(), result.is_ok());
                     result
                 }))
             }
         }
     }
 
-    fn count(&self, index: usize, started: Instant, succeeded: bool) {
-        count(&self.metrics, index, started, succeeded);
+    /// Counts a call that was answered at once.
+    fn finish(&self, index: usize, succeeded: bool) {
+        let started = self.clock.replace(Instant::now());
+        count(&self.metrics, index, self.clock.get() - started, succeeded);
     }
 }
 
-fn count(metrics: &ShardMetrics, index: usize, started: Instant, succeeded: bool) {
+fn count(metrics: &ShardMetrics, index: usize, duration: Duration, succeeded: bool) {
     let operation = &metrics.operations[index];
     let outcome = if succeeded {
         &operation.succeeded
@@ -154,6 +169,7 @@ fn count(metrics: &ShardMetrics, index: usize, started: Instant, succeeded: bool
         &operation.failed
     };
     outcome.add(1);
-    let duration_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    operation.duration.record_ns(duration_ns);
+    operation
+        .duration
+        .record_ns(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
 }

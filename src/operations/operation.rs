@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
@@ -101,6 +102,9 @@ pub struct Operation {
     pub idempotent: bool,
     /// What it touches, which keeps the order of a batch.
     pub touches: Touches,
+    /// How old an answer without arguments may be: it is the same for every caller, and thousands
+    /// of agents poll it.
+    pub reuse: Option<Duration>,
     /// Schema of the arguments.
     pub arguments: Schema,
     /// Schema of the result.
@@ -170,6 +174,7 @@ impl Operation {
             destructive: false,
             idempotent: true,
             touches: Touches::Named,
+            reuse: None,
             arguments: arguments::schema::<A>(),
             result: arguments::schema::<R>(),
             run,
@@ -206,6 +211,11 @@ impl Operation {
 
     pub(super) fn scope(mut self, scope: Scope) -> Self {
         self.scope = scope;
+        self
+    }
+
+    pub(super) fn reuse(mut self, age: Duration) -> Self {
+        self.reuse = Some(age);
         self
     }
 

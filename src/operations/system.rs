@@ -1,5 +1,7 @@
 //! The server about itself: health and statistics.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -9,11 +11,15 @@ use super::services::{Context, Services};
 use crate::rpc::Fault;
 use crate::telemetry::process::resident_bytes;
 
+/// Age of what the server says about itself: no monitor looks more often.
+const AGE_MAX: Duration = Duration::from_millis(100);
+
 pub(super) fn rows() -> Vec<Operation> {
     vec![
         Operation::ready("system/health", health)
             .core_tool("health_check", "Check the server's health")
             .describe("Tell whether the server and its store can serve, and how it searches.")
+            .reuse(AGE_MAX)
             .scope(Scope::SystemRead),
         Operation::ready("system/stats", |context, _: Nothing| {
             Ok(stats(context.services))

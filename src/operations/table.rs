@@ -8,7 +8,7 @@ use super::{agent, memory, memory_find, session, system};
 /// The operations, made once for the process.
 pub struct Table {
     operations: Vec<Operation>,
-    names: HashMap<&'static str, usize>,
+    names: HashMap<&'static str, usize, foldhash::fast::FixedState>,
 }
 
 impl Default for Table {
@@ -19,7 +19,8 @@ impl Default for Table {
         operations.extend(agent::rows());
         operations.extend(system::rows());
         operations.extend(session::rows());
-        let mut names = HashMap::new();
+        // The names are ours, so no peer can choose them to collide.
+        let mut names = HashMap::default();
         for (index, operation) in operations.iter().enumerate() {
             let tool = operation.tool.map(|tool| tool.name);
             for name in std::iter::once(operation.method)

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::error::{Condition, Fault};
-use super::json::{self, Member};
+use super::json::{self, Member, Text};
 use crate::config::limits::REQUEST_ID_BYTES_MAX;
 
 /// A parsed message, borrowed from its text.
@@ -58,6 +58,37 @@ struct Envelope<'a> {
     result: Member<'a>,
     #[serde(borrow, default)]
     error: Member<'a>,
+}
+
+/// A request whose parameters are read in the same pass.
+#[derive(Deserialize)]
+struct Typed<'a, P> {
+    #[serde(borrow)]
+    jsonrpc: Text<'a>,
+    #[serde(borrow)]
+    id: Member<'a>,
+    #[serde(borrow)]
+    method: Text<'a>,
+    params: P,
+}
+
+/// Reads a request of `method` with its parameters in one pass: its id and its parameters. `None`
+/// says only that [`parse`] is to look at it: it may be malformed, or anything else.
+pub fn parse_request<'a, P: Deserialize<'a>>(
+    text: &'a str,
+    method: &str,
+) -> Option<(Cow<'a, str>, P)> {
+    if json::is_too_deep(text) {
+        return None;
+    }
+    let typed: Typed<'a, P> = sonic_rs::from_str(text).ok()?;
+    if typed.jsonrpc.get() != Some("2.0") || typed.method.get() != Some(method) {
+        return None;
+    }
+    read_id(typed.id)
+        .ok()
+        .flatten()
+        .map(|id| (id, typed.params))
 }
 
 /// Parses one message.
@@ -183,7 +214,8 @@ pub fn write_error(out: &mut Vec<u8>, id: Option<&str>, fault: &Fault) {
 mod tests {
     use std::borrow::Cow;
 
-    use super::{Message, parse, write_error};
+    use super::{Message, parse, parse_request, write_error};
+    use crate::rpc::json::Member;
     use crate::rpc::{Condition, Fault};
 
     fn condition(text: &str) -> (Condition, Option<String>) {
@@ -254,6 +286,30 @@ mod tests {
         for id in ["null", "true", "{}", "[]"] {
             let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
             assert_eq!(condition(&text).0, Condition::InvalidMessageId, "{id}");
+        }
+    }
+
+    #[test]
+    fn a_request_read_in_one_pass_is_the_one_that_is_parsed() {
+        for text in [
+            r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":[1]}}"#,
+            r#"{"params":{},"id":"x","method":"\u006d","jsonrpc":"2.0","more":{}}"#,
+        ] {
+            let (id, params) = parse_request::<Member<'_>>(text, "m").expect(text);
+            let Ok(Message::Request { id: parsed, call }) = parse(text) else {
+                panic!("{text}")
+            };
+            assert_eq!((id, params.into_raw()), (parsed, call.params));
+        }
+        for text in [
+            r#"{"jsonrpc":"2.0","id":1,"method":"other","params":{}}"#,
+            r#"{"jsonrpc":"1.0","id":1,"method":"m","params":{}}"#,
+            r#"{"jsonrpc":"2.0","id":null,"method":"m","params":{}}"#,
+            r#"{"jsonrpc":"2.0","method":"m","params":{}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{}} x"#,
+        ] {
+            assert!(parse_request::<Member<'_>>(text, "m").is_none(), "{text}");
         }
     }
 

@@ -7,7 +7,7 @@
 use serde::Deserialize;
 
 use super::error::{Condition, Fault};
-use super::json::{self, Member};
+use super::json::{self, Member, Text};
 
 /// The modern revision.
 pub const MODERN: &str = "2026-07-28";
@@ -37,12 +37,6 @@ pub struct Params<'a> {
     /// `_meta`.
     #[serde(borrow, default, rename = "_meta")]
     pub meta: Member<'a>,
-    /// Of `tools/call`.
-    #[serde(borrow, default)]
-    pub name: Member<'a>,
-    /// Of `tools/call`.
-    #[serde(borrow, default)]
-    pub arguments: Member<'a>,
     /// Of lists.
     #[serde(borrow, default)]
     pub cursor: Member<'a>,
@@ -55,6 +49,40 @@ pub struct Params<'a> {
     /// Of `initialize`.
     #[serde(borrow, default)]
     pub capabilities: Member<'a>,
+}
+
+/// The parameters of `tools/call`.
+#[derive(Debug, Default, Deserialize)]
+pub struct ToolCall<'a> {
+    /// `_meta`.
+    #[serde(borrow, default, rename = "_meta")]
+    pub meta: Member<'a>,
+    /// The tool.
+    #[serde(borrow, default)]
+    pub name: Text<'a>,
+    /// Its arguments.
+    #[serde(borrow, default)]
+    pub arguments: Member<'a>,
+}
+
+impl<'a> ToolCall<'a> {
+    /// Reads the parameters of a call.
+    pub fn parse(params: Option<&'a str>) -> Result<Self, Fault> {
+        let invalid = |reason| Fault::new(Condition::InvalidArguments, format!("params: {reason}"));
+        sonic_rs::from_str(params.unwrap_or("{}")).map_err(|error| invalid(json::reason(&error)))
+    }
+
+    /// The tool's name and the JSON text of its arguments, if it has any.
+    pub fn target(&self) -> Result<(&str, Option<&str>), Fault> {
+        let invalid = |message| Fault::new(Condition::InvalidArguments, message);
+        let Some(name) = self.name.get() else {
+            return Err(invalid("params.name must be a string"));
+        };
+        if self.arguments.is_present() && !self.arguments.is_object() {
+            return Err(invalid("params.arguments must be an object"));
+        }
+        Ok((name, self.arguments.raw().filter(|raw| *raw != "null")))
+    }
 }
 
 impl<'a> Params<'a> {

@@ -31,6 +31,7 @@ impl<B: Backend> Shard<B> {
         let mut events = std::mem::take(&mut self.events);
         self.backend.turn(&mut events)?;
         let now = self.wheel.now();
+        self.dispatcher.begin_turn();
         let mut worked = !events.is_empty();
         for event in events.drain(..) {
             self.handle(event, now);

@@ -1,6 +1,9 @@
 //! The server as a whole, one file per property.
 
-#![allow(clippy::disallowed_methods, reason = "tests wait on threads of their own")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests wait on threads of their own"
+)]
 
 #[path = "../harness/mod.rs"]
 mod harness;

@@ -1,7 +1,10 @@
 //! What every store does, one file per property; files named `sqlite_*` hold what only the
 //! embedded one promises. The others know nothing but `Rc<dyn Store>` from the fixture.
 
-#![allow(clippy::disallowed_methods, reason = "tests wait on threads of their own")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests wait on threads of their own"
+)]
 
 mod a_caller_finds_what_it_just_stored;
 mod agents_keep_what_a_registration_leaves_out;
