@@ -15,6 +15,8 @@ pub struct McpConnection {
     pub(super) session: Rc<Session>,
     profile: ToolProfile,
     phase: Phase,
+    /// The latest request was a `tools/call`, so the next one is read as one first.
+    calls_tools: bool,
 }
 
 /// What the requests so far have fixed.
@@ -62,6 +64,7 @@ impl McpConnection {
             session,
             profile,
             phase: Phase::New,
+            calls_tools: false,
         }
     }
 
@@ -74,11 +77,11 @@ impl McpConnection {
     pub fn receive(&mut self, dispatcher: &Rc<Dispatcher>, text: &str, out: &mut Vec<u8>) -> Reply {
         let received = &self.session.messages_received;
         received.set(received.get() + 1);
-        if let Phase::Initialized(_) | Phase::Modern = self.phase
-            && text.contains("\"tools/call\"")
-            && let Some((id, call)) = jsonrpc::parse_request::<ToolCall<'_>>(text, TOOLS_CALL)
-        {
-            return self.tool_call(dispatcher, &id, &call, out);
+        if self.calls_tools {
+            if let Some((id, call)) = jsonrpc::parse_request::<ToolCall<'_>>(text, TOOLS_CALL) {
+                return self.tool_call(dispatcher, &id, &call, out);
+            }
+            self.calls_tools = false;
         }
         match jsonrpc::parse(text) {
             Ok(Message::Request { id, call }) => self.request(dispatcher, &id, &call, out),
@@ -134,7 +137,10 @@ impl McpConnection {
             "initialize" if era == Era::Legacy => self
                 .initialize(dispatcher, id, call, out)
                 .map(|()| Reply::Written),
-            _ => dispatcher.answer(&self.session, self.profile, era, id, call, out),
+            method => {
+                self.calls_tools = method == TOOLS_CALL;
+                dispatcher.answer(&self.session, self.profile, era, id, call, out)
+            }
         });
         answer.unwrap_or_else(|fault| {
             jsonrpc::write_error(out, Some(id), &fault);
