@@ -223,3 +223,20 @@ def test_a_peer_that_leaves_without_a_word_leaves_nothing(server, agent):
             raw.upgrade()
             raw.send(sent)
     until(lambda: json.loads(server.http("GET", "/api/v1/stats").content)["active_sessions"] <= before)
+
+
+def test_a_peer_that_does_not_read_harms_nobody_and_loses_nothing(server, agent):
+    """A hundred answers of half a megabyte each pile up at the client, not in the server."""
+    content = "x" * 5_000
+    with server.client(agent) as client:
+        for _ in range(100):
+            client.result("memory/create", content=content)
+        before = client.result("system/stats")["memory_resident_bytes"]
+        with Raw(server.ws) as deaf:
+            deaf.upgrade(fields={"X-Agent-ID": agent})
+            for number in range(100):
+                deaf.text({"jsonrpc": "2.0", "id": number, "method": "memory/recall", "params": {"limit": 100}})
+            for _ in range(50):
+                assert client.result("ping") == {}
+            assert client.result("system/stats")["memory_resident_bytes"] - before < 50 << 20
+            assert sorted(deaf.receive()["id"] for _ in range(100)) == list(range(100))

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from harness import bug
 
 BATCHES = "2025-03-26"
 
@@ -179,13 +180,18 @@ def test_a_batch_has_1_to_100_entries(batcher):
     assert batcher.result("memory/stats")["owned"] == 100, "the long batch must change nothing"
 
 
-def test_a_malformed_batch_is_one_error(batcher):
-    for text in ["[", "[1,]", '[{"jsonrpc":"2.0","id":1,"method":"ping"}', '[{"jsonrpc":"2.0","id":1,"method":"ping"}]]']:
-        answer = json.loads(batcher.ask_text(text))
-        assert answer["id"] is None and answer["error"]["code"] == -32700, (text, answer)
-    # Nothing of a batch that is not JSON is carried out.
-    text = json.dumps([request(1, "memory/create", content="x")])[:-1] + ",{]"
-    assert json.loads(batcher.ask_text(text))["error"]["code"] == -32700
+PING = '{"jsonrpc":"2.0","id":1,"method":"ping"}'
+STORE = '{"jsonrpc":"2.0","id":2,"method":"memory/create","params":{"content":"x"}}'
+
+
+@pytest.mark.parametrize("text", [
+    "[", "[1,]", f"[{PING}", f"[{STORE},{{]", f"[{STORE} {PING}]",
+    pytest.param(f"[{STORE}]]", marks=bug("what follows the array is ignored, and the batch is carried out")),
+    pytest.param(f"[{STORE}] x", marks=bug("what follows the array is ignored, and the batch is carried out")),
+])  # fmt: skip
+def test_a_malformed_batch_is_one_error_and_changes_nothing(batcher, text):
+    answer = json.loads(batcher.ask_text(text))
+    assert isinstance(answer, dict) and answer["id"] is None and answer["error"]["code"] == -32700, answer
     assert batcher.result("memory/stats")["owned"] == 0
 
 

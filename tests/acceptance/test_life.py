@@ -2,11 +2,13 @@
 
 import os
 import signal
+import socket
 import subprocess
 import time
 
 import pytest
-from harness import PING, PONG, Raw, until
+from harness import PING, PONG, Raw, bug, until
+from websockets.exceptions import ConnectionClosed
 
 
 def test_who_answers_pings_stays_and_who_does_not_is_closed(start):
@@ -77,6 +79,19 @@ def test_a_stop_with_the_usual_drain_takes_less_than_ten_seconds(start):
         raw.socket.close()
 
 
+def test_a_second_signal_cuts_the_stop_short(start):
+    server = start("--drain-seconds", "9")
+    clients = [server.client() for _ in range(10)]
+    server.signal(signal.SIGTERM)
+    server.heard("stopping")
+    time.sleep(0.2)
+    began = time.monotonic()
+    server.signal(signal.SIGTERM)
+    assert server.ended(10) == 0 and time.monotonic() - began < 3
+    for client in clients:
+        client.close()
+
+
 def test_a_stop_without_connections_is_quick(start):
     server = start()
     began = time.monotonic()
@@ -116,8 +131,6 @@ def test_calls_under_way_are_answered_before_the_stop(start):
         assert client.receive()["result"]
         server.signal(signal.SIGTERM)
         answers = 1
-        from websockets.exceptions import ConnectionClosed
-
         try:
             while True:
                 client.receive()
@@ -189,11 +202,30 @@ def test_a_wrong_setting_is_refused_in_one_sentence(start, flags):
     assert "panicked" not in server.text and 0 < len(server.text.splitlines()) < 12, server.text
 
 
-def test_a_taken_port_is_refused(server, start):
-    port = server.ws.rsplit(":", 1)[1]
-    taken = start("--ws-port", port, wait=False)
-    assert taken.ended() != 0
-    assert port in taken.text and "panicked" not in taken.text
+@bug("SO_REUSEPORT lets two servers share a port, and each gets a part of the connections")
+@pytest.mark.parametrize("flag, listener", [("--ws-port", "ws"), ("--api-port", "api")])
+def test_a_port_of_another_server_is_refused(server, start, flag, listener):
+    port = getattr(server, listener).rsplit(":", 1)[1]
+    second = start(flag, port, wait=False)
+    until(lambda: second.process.poll() is not None or second.api)
+    assert second.api is None, "it listens"
+    assert second.ended() != 0 and port in second.text and "panicked" not in second.text
+
+
+def test_a_port_of_another_program_is_refused(start):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        server = start("--ws-port", port, wait=False)
+        assert server.ended() != 0
+        assert port in server.text and "panicked" not in server.text
+
+
+def test_the_websocket_listener_may_be_left_out(start):
+    server = start("--ws-enabled=false", wait=False)
+    until(lambda: server.api)
+    assert server.ws == "off"
+    with server.client(listener="api", path="/mcp") as client:
+        client.initialize()
 
 
 def test_variables_and_flags_and_the_file_have_their_order(start, tmp_path):
