@@ -1,0 +1,58 @@
+# The server under judgement, for scripts: source this file, then `server_start IO DIRECTORY [FLAG]...`.
+#
+# TMWS_BIN names the program; without it a release build is made (CARGO_TARGET_DIR is respected).
+
+server_pid=
+
+# Prints the path of the program.
+server_binary() {
+    if [[ -n ${TMWS_BIN:-} ]]; then
+        [[ -x $TMWS_BIN ]] || { echo "TMWS_BIN is no program: $TMWS_BIN" >&2; return 2; }
+        realpath "$TMWS_BIN"
+        return
+    fi
+    local root
+    root=$(realpath "$(dirname "${BASH_SOURCE[0]}")/..")
+    (cd "$root" && cargo build --release --bin tmws >&2 && realpath "${CARGO_TARGET_DIR:-target}/release/tmws")
+}
+
+# Starts $tmws; sets server_pid, server_api and server_ws. Its log is DIRECTORY/server.log.
+server_start() {
+    local io=$1 directory=$2 turn name line
+    shift 2
+    mkdir -p "$directory"
+    (
+        # The server takes TMWS_* for its own settings, and refuses one that it does not know.
+        for name in "${!TMWS_@}"; do unset "$name"; done
+        exec "$tmws" --data-dir "$directory/data" --api-port 0 --ws-port 0 --io "$io" --log-format json "$@"
+    ) >"$directory/server.log" 2>&1 &
+    server_pid=$!
+    for ((turn = 0; turn < 100; turn++)); do
+        if line=$(grep -m 1 '"message":"listening"' "$directory/server.log"); then
+            server_api=$(sed 's/.*"api":"\([^"]*\)".*/\1/' <<<"$line")
+            server_ws=$(sed 's/.*"ws":"\([^"]*\)".*/\1/' <<<"$line")
+            return
+        fi
+        kill -0 "$server_pid" 2>/dev/null || break
+        sleep 0.1
+    done
+    echo "the server did not start:" >&2
+    cat "$directory/server.log" >&2
+    return 1
+}
+
+# Stops it; fails unless it ends by itself with exit code 0 in time.
+server_stop() {
+    local turn
+    [[ -n $server_pid ]] || return 0
+    kill -TERM "$server_pid" 2>/dev/null || true
+    for ((turn = 0; turn < 120; turn++)); do
+        kill -0 "$server_pid" 2>/dev/null || break
+        sleep 0.1
+    done
+    kill -KILL "$server_pid" 2>/dev/null && echo 'the server did not stop within 12 s' >&2
+    local code=0
+    wait "$server_pid" || code=$?
+    server_pid=
+    return "$code"
+}
