@@ -14,6 +14,11 @@ pub const HEADERS_MAX: usize = 64;
 /// Nesting of a JSON message (SPEC 8): our deepest schema has 5 levels, metadata is the caller's.
 pub const JSON_DEPTH_MAX: usize = 64;
 
+/// Stack of a shard's thread. The JSON parser recurses, to twice [`JSON_DEPTH_MAX`] on broken
+/// input, and takes 30 KiB for each level in a build without optimisation. Only what is used is
+/// resident.
+pub const SHARD_STACK_BYTES: usize = 16 << 20;
+
 /// Bytes of a message on the echo route: the Autobahn suite sends 16 MiB, and a frame's head.
 pub const ECHO_MESSAGE_BYTES_MAX: usize = 17 << 20;
 
@@ -23,9 +28,10 @@ pub const QUEUED_BYTES_MAX: usize = 1 << 20;
 /// Bytes queued below which a connection is read again; half, so that it does not flutter.
 pub const QUEUED_BYTES_LOW: usize = QUEUED_BYTES_MAX / 2;
 
-/// Requests of one connection that wait for the store at once. Deeper pipelines are read later;
-/// the store's queue stays fair between connections.
-pub const REQUESTS_IN_FLIGHT_MAX: usize = 128;
+/// Requests of one connection that wait for the store at once: their answers may all be large, and
+/// nobody knows before they come. Deeper pipelines are read later, and the store's queue stays fair
+/// between connections.
+pub const REQUESTS_IN_FLIGHT_MAX: usize = 16;
 
 /// Seconds that a connection may refuse to read what is queued before it is closed with 1013
 /// (SPEC 5).
@@ -40,6 +46,9 @@ pub const HTTP_CONNECTIONS_MAX: usize = 2_048;
 
 /// Bytes of an HTTP request's body: one message, as on the WebSocket.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of a body that are read and dropped beyond that, so that its sender sees the answer.
+pub const BODY_BYTES_DROPPED_MAX: usize = 16 << 20;
 
 /// Bytes of a payload up to which a shard compresses it itself, about 0.3 ms; larger ones go to
 /// the compute pool (DESIGN 1: a shard is never blocked for 1 ms).

@@ -8,7 +8,7 @@ use bumpalo::collections::Vec as ArenaVec;
 use futures_util::future::join_all;
 use serde::Deserialize;
 
-use super::{Dispatcher, Reply};
+use super::{Answer, Dispatcher, Reply};
 use crate::config::ToolProfile;
 use crate::delivery::Session;
 use crate::operations::Touches;
@@ -27,6 +27,9 @@ struct Names<'a> {
     #[serde(borrow, default)]
     agent_id: Member<'a>,
 }
+
+/// Entries that run one after the other, each with its position in the batch.
+type Chain = Vec<(usize, String)>;
 
 /// The order that an entry needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,8 +51,8 @@ impl Dispatcher {
         text: &str,
         out: &mut Vec<u8>,
     ) -> Reply {
-        let chains = match self.plan(text) {
-            Ok(chains) => chains,
+        let (chains, alone) = match self.plan(text) {
+            Ok(plan) => plan,
             Err(fault) => {
                 self.metrics.protocol_violations.add(1);
                 jsonrpc::write_error(out, None, &fault);
@@ -57,7 +60,7 @@ impl Dispatcher {
             }
         };
         let (dispatcher, session) = (Rc::clone(self), Rc::clone(session));
-        Reply::Later(Box::pin(async move {
+        let answer: Answer = Box::pin(async move {
             let answers = chains
                 .into_iter()
                 .map(|chain| dispatcher.follow(&session, profile, chain));
@@ -65,11 +68,22 @@ impl Dispatcher {
                 join_all(answers).await.into_iter().flatten().collect();
             answers.sort_unstable_by_key(|(position, _)| *position);
             join(&answers)
-        }))
+        });
+        if alone {
+            Reply::Alone(answer)
+        } else {
+            Reply::Later(answer)
+        }
     }
 
-    /// Splits the entries into chains: each runs in order, side by side with the others.
-    fn plan(&self, text: &str) -> Result<Vec<Vec<(usize, String)>>, Fault> {
+    /// Splits the entries into chains: each runs in order, side by side with the others. The
+    /// second value says that the batch changes who acts.
+    fn plan(&self, text: &str) -> Result<(Vec<Chain>, bool), Fault> {
+        // The iterator below stops at the closing bracket, so what follows it is checked first.
+        sonic_rs::from_str::<serde::de::IgnoredAny>(text).map_err(|error| {
+            let reason = crate::rpc::json::reason(&error);
+            Fault::new(Condition::InvalidJson, format!("not JSON: {reason}"))
+        })?;
         let entries_max = self.services.batch_max.get();
         let mut arena = self.arena.borrow_mut();
         arena.reset();
@@ -101,9 +115,9 @@ impl Dispatcher {
                 .iter()
                 .enumerate()
                 .map(|(at, (raw, _))| (at, (*raw).to_owned()));
-            return Ok(vec![all.collect()]);
+            return Ok((vec![all.collect()], true));
         }
-        let mut chains: Vec<Vec<(usize, String)>> = Vec::new();
+        let mut chains: Vec<Chain> = Vec::new();
         let mut by_key: HashMap<&str, usize> = HashMap::new();
         for (position, (raw, order)) in entries.iter().enumerate() {
             let chain = match order {
@@ -115,7 +129,7 @@ impl Dispatcher {
             }
             chains[chain].push((position, (*raw).to_owned()));
         }
-        Ok(chains)
+        Ok((chains, false))
     }
 
     fn order(&self, raw: &str) -> Order {
@@ -157,7 +171,7 @@ impl Dispatcher {
         self: &Rc<Self>,
         session: &Rc<Session>,
         profile: ToolProfile,
-        chain: Vec<(usize, String)>,
+        chain: Chain,
     ) -> Vec<(usize, Vec<u8>)> {
         let mut answers = Vec::with_capacity(chain.len());
         for (position, text) in chain {
@@ -165,7 +179,9 @@ impl Dispatcher {
             match self.entry(session, profile, &text, &mut out) {
                 Reply::Written => answers.push((position, out)),
                 Reply::Silent => {}
-                Reply::Later(answer) => answers.push((position, answer.await)),
+                Reply::Later(answer) | Reply::Alone(answer) => {
+                    answers.push((position, answer.await));
+                }
             }
         }
         answers

@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
-use super::{Dispatcher, Reply, Run};
+use super::wrapping::{Wrapping, write_outcome, write_result};
+use super::{Answer, Dispatcher, Reply, Run};
 use crate::config::ToolProfile;
 use crate::delivery::Session;
-use crate::operations::Operation;
+use crate::operations::{Operation, Touches};
 use crate::rpc::jsonrpc::{self, Call, Message};
 use crate::rpc::mcp::{self, Era, Params, ToolCall};
 use crate::rpc::{Condition, Fault};
@@ -30,28 +31,6 @@ enum Phase {
     Initialized(&'static str),
     /// The modern era.
     Modern,
-}
-
-/// How an operation was called, which decides how its result is wrapped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wrapping {
-    /// `tools/call`.
-    Tool(Era),
-    /// The operation's own method.
-    Direct(Era),
-}
-
-impl Wrapping {
-    /// Wrappings that there are.
-    pub(super) const COUNT: usize = 4;
-
-    /// The wrapping's place below [`Wrapping::COUNT`].
-    pub(super) fn index(self) -> usize {
-        match self {
-            Self::Tool(era) => era as usize,
-            Self::Direct(era) => 2 + era as usize,
-        }
-    }
 }
 
 /// The method that most requests call.
@@ -240,14 +219,11 @@ fn first_phase(call: &Call<'_>) -> Result<Phase, Fault> {
 
 fn is_enveloped(call: &Call<'_>) -> bool {
     // A look at the text spares most requests the parse.
-    let Some(params) = call
-        .params
+    call.params
         .as_deref()
-        .filter(|params| params.contains("io.modelcontextprotocol/"))
-    else {
-        return false;
-    };
-    Params::parse(Some(params)).is_ok_and(|params| mcp::is_enveloped(&params.meta))
+        .filter(|params| params.contains("_meta") || params.contains('\\'))
+        .and_then(|params| Params::parse(Some(params)).ok())
+        .is_some_and(|params| mcp::is_enveloped(&params.meta))
 }
 
 impl Dispatcher {
@@ -347,7 +323,7 @@ impl Dispatcher {
             }
             Run::Later(later) => {
                 let id = Box::<str>::from(id);
-                Ok(Reply::Later(Box::pin(async move {
+                let answer: Answer = Box::pin(async move {
                     let result = later.await;
                     let mut out = Vec::new();
                     write_outcome(
@@ -357,7 +333,11 @@ impl Dispatcher {
                         result.as_deref().map_err(Clone::clone),
                     );
                     out
-                })))
+                });
+                Ok(match operation.touches {
+                    Touches::Named => Reply::Later(answer),
+                    Touches::Session => Reply::Alone(answer),
+                })
             }
         }
     }
@@ -372,36 +352,4 @@ fn refuse_cursor(call: &Call<'_>) -> Result<(), Fault> {
         ));
     }
     Ok(())
-}
-
-fn write_outcome(out: &mut Vec<u8>, id: &str, wrapping: Wrapping, result: Result<&[u8], Fault>) {
-    match (wrapping, result) {
-        (_, Ok(object)) => {
-            out.reserve(2 * object.len() + 128);
-            jsonrpc::begin_result(out, id);
-            write_result(out, wrapping, object);
-            jsonrpc::end_result(out);
-        }
-        (Wrapping::Tool(era), Err(fault)) if is_mendable(fault.condition) => {
-            jsonrpc::begin_result(out, id);
-            mcp::write_tool_error(out, era, &fault);
-            jsonrpc::end_result(out);
-        }
-        (_, Err(fault)) => jsonrpc::write_error(out, Some(id), &fault),
-    }
-}
-
-/// Appends an operation's result as its caller wants it.
-fn write_result(out: &mut Vec<u8>, wrapping: Wrapping, object: &[u8]) {
-    let object = std::str::from_utf8(object).expect("the JSON writer writes UTF-8");
-    match wrapping {
-        Wrapping::Tool(era) => mcp::write_tool_result(out, era, object, false),
-        Wrapping::Direct(era) => mcp::write_direct_result(out, era, object),
-    }
-}
-
-/// What a model can mend by another call is a tool's result; the rest is an error of the protocol
-/// (SPEC 16).
-fn is_mendable(condition: Condition) -> bool {
-    condition != Condition::Internal
 }

@@ -8,6 +8,7 @@ mod batch;
 mod constants;
 mod mcp;
 mod reuse;
+mod wrapping;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -33,6 +34,8 @@ pub enum Reply {
     Silent,
     /// The answer's bytes, later.
     Later(Answer),
+    /// The same, and nothing else of this connection may begin before it: it changes who acts.
+    Alone(Answer),
 }
 
 /// An answer under way.

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::mcp::Wrapping;
+use super::wrapping::Wrapping;
 
 /// The latest answers, by operation and wrapping.
 #[derive(Debug, Default)]

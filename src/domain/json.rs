@@ -20,9 +20,11 @@ impl JsonObject {
         if !value.is_object() {
             return None;
         }
-        sonic_rs::to_string(value)
-            .ok()
-            .map(|text| Self(text.into()))
+        let text = sonic_rs::to_string(value).ok()?;
+        // A lazy value knows where it ends, not what its strings and numbers hold: one bad escape
+        // would spoil every answer that the object is copied into.
+        sonic_rs::from_str::<sonic_rs::Value>(&text).ok()?;
+        Some(Self(text.into()))
     }
 
     /// The object's JSON text.
@@ -67,5 +69,30 @@ impl schemars::JsonSchema for JsonObject {
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({"type": "object"})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::JsonObject;
+
+    #[test]
+    fn only_whole_objects_are_taken() {
+        assert_eq!(
+            JsonObject::parse(r#"{"a":[1,"\u00e9"]}"#).unwrap().as_str(),
+            r#"{"a":[1,"\u00e9"]}"#
+        );
+        for text in [
+            "[]",
+            "1",
+            "{",
+            r#"{"a":"\uiiii"}"#,
+            r#"{"a":"\x"}"#,
+            "{\"a\":\"\u{1}\"}",
+            r#"{"a":01}"#,
+            "{} x",
+        ] {
+            assert!(JsonObject::parse(text).is_none(), "{text}");
+        }
     }
 }

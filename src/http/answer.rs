@@ -1,7 +1,7 @@
 //! Responses: JSON, and problem details (RFC 9457) for errors.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, UPGRADE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
@@ -71,6 +71,19 @@ pub(super) fn method_not_allowed(allowed: &'static str) -> Answer {
     answer
 }
 
+/// The answer to a request that is no handshake where only WebSockets are.
+pub(super) fn upgrade_required() -> Answer {
+    let fault = Fault::new(
+        Condition::UpgradeRequired,
+        "this path speaks WebSocket: send an upgrade",
+    );
+    let mut answer = problem(&fault);
+    answer
+        .headers_mut()
+        .insert(UPGRADE, HeaderValue::from_static("websocket"));
+    answer
+}
+
 /// The answer to a WebSocket handshake that cannot be.
 pub(super) fn rejected(rejection: &Rejection) -> Answer {
     match rejection {
@@ -89,6 +102,10 @@ fn refused(refusal: Refusal) -> Answer {
     if let Ok(status) = StatusCode::from_u16(refusal.status()) {
         *answer.status_mut() = status;
     }
+    // Whatever follows the head may be frames, so the connection ends with this answer.
+    answer
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
     for (name, value) in refusal.fields() {
         answer
             .headers_mut()

@@ -27,7 +27,13 @@ pub(super) async fn serve(http: Rc<Http>, handed: HandOver) {
         ..
     } = handed;
     match open(fd, read) {
-        Ok(stream) => run(http, stream, listener).await,
+        Ok(stream) => {
+            // hyper gives a refused upgrade up without flushing what a socket cannot take at
+            // once, and a socket that tokio has just met can take nothing yet.
+            if stream.stream.writable().await.is_ok() {
+                run(http, stream, listener).await;
+            }
+        }
         Err(error) => tracing::debug!(%error, "a connection was lost before it was served"),
     }
     drop(place);

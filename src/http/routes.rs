@@ -4,16 +4,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION};
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, EXPECT, LOCATION};
 use http::{HeaderValue, Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use sonic_rs::JsonValueTrait;
 
 use super::answer::{self, Answer};
 use super::{Http, cors};
-use crate::config::limits::BODY_BYTES_MAX;
+use crate::config::limits::{BODY_BYTES_DROPPED_MAX, BODY_BYTES_MAX};
 use crate::delivery::Session;
 use crate::rpc::{Condition, Fault, json};
 use crate::shard::Listener;
@@ -54,7 +54,13 @@ fn refuse(http: &Http, listener: Listener, request: &Request<Incoming>) -> Optio
         .map_or("", |target| target.as_str());
     let fault = match judge(request, target, listener, &http.config, &http.origins) {
         Err(rejection) => return Some(answer::rejected(&rejection)),
-        Ok(None) => check_origins(request, &http.origins).err()?,
+        // The authority of an absolute target outranks the Host field (RFC 9112, 3.2.2).
+        Ok(None) => check_origins(request, &http.origins)
+            .and_then(|()| match request.uri().authority() {
+                Some(authority) => http.origins.check(Some(authority.as_str()), None),
+                None => Ok(()),
+            })
+            .err()?,
         Ok(Some(_)) if http.gate.websockets() >= http.config.connections_max => Fault::new(
             Condition::ConnectionLimit,
             "no room for another WebSocket connection",
@@ -102,6 +108,7 @@ async fn route(http: &Http, request: Request<Incoming>) -> Result<Answer, Fault>
             let body = post(http, request, "memory/search").await?;
             Ok(answer::json(StatusCode::OK, body))
         }
+        "/ws/mcp" | "/ws" | "/mcp" => Ok(answer::upgrade_required()),
         path => Err(Fault::new(
             Condition::NotFound,
             format!("there is nothing at {path}"),
@@ -184,7 +191,7 @@ async fn post(http: &Http, request: Request<Incoming>, operation: &str) -> Resul
         return Err(Fault::new(Condition::UnsupportedMediaType, message));
     }
     let (head, body) = request.into_parts();
-    let body = read(body).await?;
+    let body = read(body, head.headers.contains_key(EXPECT)).await?;
     let text = std::str::from_utf8(&body)
         .map_err(|_| Fault::new(Condition::InvalidJson, "the body is not UTF-8"))?;
     if json::is_too_deep(text) {
@@ -208,24 +215,45 @@ fn is_json(content_type: &HeaderValue) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
-async fn read(body: Incoming) -> Result<Bytes, Fault> {
-    let too_large = || {
-        Fault::new(
-            Condition::MessageTooLarge,
-            format!("the body exceeds {BODY_BYTES_MAX} bytes"),
-        )
-    };
-    if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
+async fn read(body: Incoming, waits: bool) -> Result<Bytes, Fault> {
+    let announced = body.size_hint().lower() > BODY_BYTES_MAX as u64;
+    // A client that waits for 100 Continue has sent nothing that would have to be read.
+    if announced && waits {
         return Err(too_large());
     }
-    let read = Limited::new(body, BODY_BYTES_MAX).collect();
-    match tokio::time::timeout(BODY_SECONDS_MAX, read).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(Fault::new(
-            Condition::InvalidRequest,
-            "the body ended early",
-        )),
+    match tokio::time::timeout(BODY_SECONDS_MAX, collect(body)).await {
+        Ok(collected) => collected,
         Err(_) => Err(Fault::new(Condition::Timeout, "the body took too long")),
     }
+}
+
+/// Reads a body. One that is too large is read on for a while and dropped: a client that is still
+/// writing when the connection closes would never see the answer.
+async fn collect(mut body: Incoming) -> Result<Bytes, Fault> {
+    let (mut bytes, mut count) = (BytesMut::new(), 0_usize);
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|_| Fault::new(Condition::InvalidRequest, "the body ended early"))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        count += data.len();
+        if count <= BODY_BYTES_MAX {
+            bytes.extend_from_slice(&data);
+        } else if count > BODY_BYTES_DROPPED_MAX {
+            break;
+        }
+    }
+    if count > BODY_BYTES_MAX {
+        Err(too_large())
+    } else {
+        Ok(bytes.freeze())
+    }
+}
+
+fn too_large() -> Fault {
+    Fault::new(
+        Condition::MessageTooLarge,
+        format!("the body exceeds {BODY_BYTES_MAX} bytes"),
+    )
 }

@@ -12,24 +12,28 @@ const BACKLOG: i32 = 4096;
 /// Binds one listener for each of `count` shards to the same address. Port 0 is resolved by the
 /// first and shared by the rest.
 pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
+    if address.port() != 0 {
+        // With SO_REUSEPORT another server on this port would share its connections with us.
+        bind_one(address, false)?;
+    }
     let mut address = address;
     let mut listeners = Vec::with_capacity(count);
     for _ in 0..count {
-        let listener = bind_one(address)?;
+        let listener = bind_one(address, true)?;
         address = listener.local_addr()?;
         listeners.push(listener);
     }
     Ok(listeners)
 }
 
-fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind_one(address: SocketAddr, share: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
+    socket.set_reuse_port(share)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -54,5 +58,17 @@ mod tests {
             .collect();
         assert_eq!(ports[0], ports[1]);
         assert_ne!(ports[0], 0);
+    }
+
+    #[test]
+    fn a_port_in_use_is_refused_and_free_again_afterwards() {
+        let listeners = bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let address = listeners[0].local_addr().unwrap();
+        assert_eq!(
+            bind(address, 1).unwrap_err().kind(),
+            std::io::ErrorKind::AddrInUse
+        );
+        drop(listeners);
+        assert!(bind(address, 2).is_ok());
     }
 }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::arguments::arguments;
 use super::operation::{Operation, Pending, Scope, Touches};
 use super::services::Context;
+use crate::domain::agent::NAME_BYTES_MAX;
 use crate::domain::memory::{PAGE_DEFAULT, PAGE_MAX};
 use crate::domain::{Agent, AgentKey, JsonObject, NewAgent, Violation};
 use crate::rpc::Fault;
@@ -56,6 +57,7 @@ arguments! {
     /// Of agent/register.
     RegisterAgent {
         /// Id of the agent, unique in the namespace
+        #[schemars(length(min = 1, max = NAME_BYTES_MAX))]
         agent_id: String,
         /// Namespace (default: yours)
         namespace: Option<String>,
@@ -87,6 +89,7 @@ arguments! {
     /// Of agent/switch.
     SwitchAgent {
         /// Id of the agent to act as
+        #[schemars(length(min = 1, max = NAME_BYTES_MAX))]
         agent_id: String,
         /// Its namespace (default: yours)
         namespace: Option<String>,
@@ -212,6 +215,7 @@ arguments! {
         /// Only agents that can do this
         capability: Option<String>,
         /// Most results, 1 to 100 (default 10)
+        #[schemars(range(min = 1, max = PAGE_MAX))]
         limit: Option<u32>,
         /// next_cursor of an earlier page
         cursor: Option<String>,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::arguments::{arguments, present};
 use super::operation::{Operation, Pending, Scope};
 use super::services::Context;
-use crate::domain::memory::CRITERION_MAX;
+use crate::domain::memory::{CRITERION_MAX, TAGS_MAX, TTL_SECONDS_MAX};
 use crate::domain::{
     Access, AgentKey, JsonObject, Memory, MemoryPatch, NewMemory, Permission, Revision, Share,
     Timestamp, Violation,
@@ -72,11 +72,14 @@ pub(super) fn rows() -> Vec<Operation> {
 arguments! {
     /// Of memory/create.
     CreateMemory {
-        /// The text to remember
+        /// The text to remember, up to 10,000 characters unless the server is set otherwise
+        #[schemars(length(min = 1))]
         content: String,
         /// Labels to filter by
+        #[schemars(length(max = TAGS_MAX))]
         tags: Option<Vec<String>>,
         /// Weight in ranking, 0 to 1 (default 0.5)
+        #[schemars(range(min = 0, max = 1))]
         importance: Option<f64>,
         /// Who may read it: private (default), team, shared, public or system
         access_level: Option<Access>,
@@ -88,12 +91,14 @@ arguments! {
         /// Where you have it from
         source: Option<String>,
         /// Trust in the source, 0 to 1 (default 1)
+        #[schemars(range(min = 0, max = 1))]
         trust: Option<f64>,
         /// Start of the time it speaks about, RFC 3339
         valid_from: Option<Timestamp>,
         /// End of the time it speaks about, RFC 3339
         valid_to: Option<Timestamp>,
         /// Seconds to live
+        #[schemars(range(min = 1, max = TTL_SECONDS_MAX))]
         ttl: Option<u64>,
         /// Id of the memory that this one replaces
         supersedes: Option<Uuid>,
@@ -157,8 +162,10 @@ arguments! {
         /// New text
         content: Option<String>,
         /// New labels, replacing all
+        #[schemars(length(max = TAGS_MAX))]
         tags: Option<Vec<String>>,
         /// New weight in ranking, 0 to 1
+        #[schemars(range(min = 0, max = 1))]
         importance: Option<f64>,
         /// Who may read it: private, team, shared, public or system
         access_level: Option<Access>,
@@ -171,6 +178,7 @@ arguments! {
         #[serde(default, deserialize_with = "present")]
         source: Option<Option<String>>,
         /// New trust in the source, 0 to 1
+        #[schemars(range(min = 0, max = 1))]
         trust: Option<f64>,
         /// New start of validity, RFC 3339; null clears it
         #[serde(default, deserialize_with = "present")]
@@ -259,6 +267,7 @@ arguments! {
         #[serde(alias = "memory_id")]
         id: Uuid,
         /// Ids of the agents
+        #[schemars(length(min = 1, max = CRITERION_MAX))]
         agents: Vec<String>,
         /// Their namespace (default: yours)
         namespace: Option<String>,

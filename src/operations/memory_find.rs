@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::arguments::{Nothing, arguments};
 use super::operation::{Operation, Pending, Scope};
 use super::services::Context;
-use crate::domain::memory::PAGE_DEFAULT;
+use crate::domain::memory::{CRITERION_MAX, PAGE_DEFAULT, PAGE_MAX, QUERY_CHARS_MAX};
 use crate::domain::{
     Filter, Hit, Memory, MemoryStats, Order, Recall, Search, SearchPage, Timestamp, Violation,
 };
@@ -58,12 +58,15 @@ arguments! {
     /// Of memory/search.
     SearchMemories {
         /// What to look for
+        #[schemars(length(min = 1, max = QUERY_CHARS_MAX))]
         query: String,
         /// Most results, 1 to 100 (default 10)
+        #[schemars(range(min = 1, max = PAGE_MAX))]
         limit: Option<u32>,
         /// How to search: hybrid (default), semantic or lexical
         mode: Option<Mode>,
         /// All of these labels
+        #[schemars(length(max = CRITERION_MAX))]
         tags: Option<Vec<String>>,
         /// Only this kind of memory
         #[serde(rename = "type")]
@@ -71,8 +74,10 @@ arguments! {
         /// Only memories of this agent
         agent: Option<String>,
         /// At least this importance, 0 to 1
+        #[schemars(range(min = 0, max = 1))]
         min_importance: Option<f64>,
         /// At least this score, 0 to 1
+        #[schemars(range(min = 0, max = 1))]
         min_similarity: Option<f64>,
         /// Created at or after, RFC 3339
         created_after: Option<Timestamp>,
@@ -207,8 +212,10 @@ arguments! {
         #[serde(alias = "memory_id")]
         id: Option<Uuid>,
         /// Any of these memories
+        #[schemars(length(max = CRITERION_MAX))]
         ids: Option<Vec<Uuid>>,
         /// All of these labels
+        #[schemars(length(max = CRITERION_MAX))]
         tags: Option<Vec<String>>,
         /// Only this kind of memory
         #[serde(rename = "type")]
@@ -216,6 +223,7 @@ arguments! {
         /// Only memories of this agent
         agent: Option<String>,
         /// At least this importance, 0 to 1
+        #[schemars(range(min = 0, max = 1))]
         min_importance: Option<f64>,
         /// Created at or after, RFC 3339
         created_after: Option<Timestamp>,
@@ -228,6 +236,7 @@ arguments! {
         /// newest (default), oldest, importance or updated
         order: Option<Order>,
         /// Most results, 1 to 100 (default 10)
+        #[schemars(range(min = 1, max = PAGE_MAX))]
         limit: Option<u32>,
         /// next_cursor of an earlier page
         cursor: Option<String>,

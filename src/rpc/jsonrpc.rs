@@ -171,15 +171,27 @@ fn read_id(id: Member<'_>) -> Result<Option<Cow<'_, str>>, Malformed> {
         Some(raw) if raw.len() > REQUEST_ID_BYTES_MAX => {
             format!("id exceeds {REQUEST_ID_BYTES_MAX} bytes")
         }
-        Some(raw) if raw.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) => {
-            return Ok(id.into_raw());
-        }
+        Some(raw) if is_echoable(raw) => return Ok(id.into_raw()),
         Some(_) => "id must be a string or a number".to_owned(),
     };
     Err(Malformed {
         id: None,
         fault: Fault::new(Condition::InvalidMessageId, problem),
     })
+}
+
+/// True for the text of a string or number that is JSON wherever it is copied to: the parser that
+/// skipped it looked for its end only.
+fn is_echoable(raw: &str) -> bool {
+    match raw.as_bytes() {
+        [b'"', inner @ .., b'"'] => {
+            let plain = inner.iter().all(|&byte| byte >= b' ' && byte != b'\\');
+            plain || sonic_rs::from_str::<String>(raw).is_ok()
+        }
+        [b'0'..=b'9'] => true,
+        [b'-' | b'0'..=b'9', ..] => sonic_rs::from_str::<sonic_rs::Number>(raw).is_ok(),
+        _ => false,
+    }
 }
 
 /// Appends what stands before the result: `{"jsonrpc":"2.0","id":ID,"result":`.
@@ -286,6 +298,25 @@ mod tests {
         for id in ["null", "true", "{}", "[]"] {
             let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
             assert_eq!(condition(&text).0, Condition::InvalidMessageId, "{id}");
+        }
+    }
+
+    #[test]
+    fn an_id_that_would_break_its_answer_is_refused() {
+        for id in [
+            "\"\\uiiii\"",
+            "\"\\x\"",
+            "\"\u{1}\"",
+            "01",
+            "1.",
+            "-",
+            "1e",
+            "+1",
+        ] {
+            let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
+            let refused = condition(&text).0;
+            let known = [Condition::InvalidMessageId, Condition::InvalidJson];
+            assert!(known.contains(&refused), "{id}: {refused:?}");
         }
     }
 

@@ -110,8 +110,13 @@ struct Meta<'a> {
 
 /// True if `_meta` carries any key of the modern envelope.
 pub fn is_enveloped(meta: &Member<'_>) -> bool {
+    // A look at the text spares most requests the parse; an escape could hide a key from it.
     meta.raw()
-        .is_some_and(|raw| raw.contains(META_VERSION) || raw.contains(META_CAPABILITIES))
+        .filter(|raw| raw.contains("io.modelcontextprotocol/") || raw.contains('\\'))
+        .is_some_and(|raw| {
+            sonic_rs::from_str::<Meta<'_>>(raw)
+                .is_ok_and(|meta| meta.version.raw().is_some() || meta.capabilities.raw().is_some())
+        })
 }
 
 /// Checks what every modern request must carry: both keys first, then the version.
@@ -290,6 +295,8 @@ mod tests {
         );
         let progress = Params::parse(Some(r#"{"_meta":{"progressToken":1}}"#)).unwrap();
         assert!(!is_enveloped(&progress.meta));
+        let escaped = r#"{"_meta":{"\u0069o.modelcontextprotocol/protocolVersion":"2026-07-28"}}"#;
+        assert!(is_enveloped(&Params::parse(Some(escaped)).unwrap().meta));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::shard_thread::{self, Parts};
 use super::{Server, ServerError};
+use crate::config::limits::SHARD_STACK_BYTES;
 use crate::config::{Config, Io};
 use crate::delivery::Registry;
 use crate::dispatch::Constants;
@@ -74,6 +75,7 @@ pub(super) fn start(config: Config) -> Result<Server, ServerError> {
         };
         let thread = std::thread::Builder::new()
             .name(format!("shard-{index}"))
+            .stack_size(SHARD_STACK_BYTES)
             .spawn(move || {
                 if uring {
                     shard_thread::run::<Uring>(parts);

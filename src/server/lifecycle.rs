@@ -17,14 +17,15 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 /// Time for the store to answer a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-struct Signals {
+/// The signals that the process listens to.
+pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self, ServerError> {
+    pub(super) fn new() -> Result<Self, ServerError> {
         let listen = |kind| signal(kind).map_err(ServerError::system("cannot listen for signals"));
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
@@ -42,8 +43,12 @@ impl Signals {
 }
 
 /// Runs until the process is asked to stop, then stops it.
-pub(super) async fn run(mut server: Server, reload: &Reload, log: &Log) -> Result<(), ServerError> {
-    let mut signals = Signals::new()?;
+pub(super) async fn run(
+    mut server: Server,
+    mut signals: Signals,
+    reload: &Reload,
+    log: &Log,
+) -> Result<(), ServerError> {
     let mut probe = interval(PROBE_INTERVAL);
     probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let failed = loop {

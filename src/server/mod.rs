@@ -71,12 +71,17 @@ struct Server {
 
 /// Serves until a signal stops the process. Blocks.
 pub fn run(config: Config, reload: &Reload, log: &Log) -> Result<(), ServerError> {
-    let server = boot::start(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(ServerError::system("cannot start the main runtime"))?;
-    runtime.block_on(lifecycle::run(server, reload, log))
+    // Before anyone can connect: from then on a signal must drain.
+    let signals = {
+        let _inside = runtime.enter();
+        lifecycle::Signals::new()?
+    };
+    let server = boot::start(config)?;
+    runtime.block_on(lifecycle::run(server, signals, reload, log))
 }
 
 impl Server {

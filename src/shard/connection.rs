@@ -22,6 +22,10 @@ pub(super) struct Connection {
     pub(super) sending_bytes: u32,
     /// Answers that wait for the store.
     pub(super) in_flight: u16,
+    /// Bytes of the latest answer that came later: what those under way may take.
+    pub(super) answer_bytes: u32,
+    /// A call under way changes who acts: nothing else begins before its answer.
+    pub(super) alone: bool,
     /// In the list of connections that have something to send.
     pub(super) dirty: bool,
     /// Reception is stopped until the peer reads or the store answers.
@@ -103,6 +107,8 @@ impl Connection {
             stash: Vec::new(),
             sending_bytes: 0,
             in_flight: 0,
+            answer_bytes: 0,
+            alone: false,
             dirty: false,
             paused: false,
             ended: false,
@@ -118,15 +124,22 @@ impl Connection {
         self.out.len() + self.sending_bytes as usize
     }
 
+    /// Bytes that wait for the peer to read or will, if the answers under way are like the latest.
+    fn expected_bytes(&self) -> usize {
+        self.queued_bytes() + usize::from(self.in_flight) * self.answer_bytes as usize
+    }
+
     /// True if the connection must not be read further now.
     pub(super) fn is_full(&self) -> bool {
-        self.queued_bytes() > QUEUED_BYTES_MAX
+        self.alone
+            || self.expected_bytes() > QUEUED_BYTES_MAX
             || usize::from(self.in_flight) >= REQUESTS_IN_FLIGHT_MAX
     }
 
     /// True if a connection that was not read may be read again.
     pub(super) fn has_room(&self) -> bool {
-        self.queued_bytes() <= QUEUED_BYTES_LOW
+        !self.alone
+            && self.expected_bytes() <= QUEUED_BYTES_LOW
             && usize::from(self.in_flight) <= REQUESTS_IN_FLIGHT_MAX / 2
     }
 

@@ -38,7 +38,7 @@ use crate::dispatch::Dispatcher;
 use crate::framing::websocket::{Pool, PoolLimits};
 use crate::net::{Backend, Event, Table, Token};
 use connection::Connection;
-use outbox::{Finished, Outbox};
+use outbox::{Delivered, Outbox};
 use timers::{Tick, Wheel};
 
 /// Buffers kept for the next sends; more than are in flight in a usual turn.
@@ -62,7 +62,7 @@ pub struct Shard<B> {
     handed: Vec<HandOver>,
     // Kept between turns for their memory.
     events: Vec<Event>,
-    finished: Vec<(Token, Finished)>,
+    finished: Vec<Delivered>,
     due: Vec<(Token, Tick)>,
     draining: bool,
     stopping: bool,

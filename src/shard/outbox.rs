@@ -25,10 +25,13 @@ pub(super) enum Finished {
     Failed,
 }
 
+/// A finished answer, its connection, and whether nothing else ran beside it.
+pub(super) type Delivered = (Token, Finished, bool);
+
 /// Where tasks leave answers, and what wakes the shard to take them.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    finished: RefCell<Vec<(Token, Finished)>>,
+    finished: RefCell<Vec<Delivered>>,
     wake: Arc<Notify>,
     deflates: Semaphore,
 }
@@ -43,17 +46,23 @@ impl Outbox {
     }
 
     /// Takes what has finished, into an empty vector.
-    pub(super) fn take(&self, into: &mut Vec<(Token, Finished)>) {
+    pub(super) fn take(&self, into: &mut Vec<Delivered>) {
         std::mem::swap(&mut *self.finished.borrow_mut(), into);
     }
 
-    fn push(&self, token: Token, finished: Finished) {
-        self.finished.borrow_mut().push((token, finished));
+    fn push(&self, token: Token, finished: Finished, alone: bool) {
+        self.finished.borrow_mut().push((token, finished, alone));
         self.wake.notify_one();
     }
 
     /// Waits for an answer in a task of its own.
-    pub(super) fn spawn(self: &Rc<Self>, token: Token, answer: Answer, deflate: Option<Params>) {
+    pub(super) fn spawn(
+        self: &Rc<Self>,
+        token: Token,
+        answer: Answer,
+        deflate: Option<Params>,
+        alone: bool,
+    ) {
         let outbox = Rc::clone(self);
         tokio::task::spawn_local(async move {
             // A panic costs this connection, not the shard.
@@ -61,7 +70,7 @@ impl Outbox {
                 Ok(message) => outbox.compressed(message, deflate).await,
                 Err(_) => Finished::Failed,
             };
-            outbox.push(token, finished);
+            outbox.push(token, finished, alone);
         });
     }
 

@@ -103,12 +103,12 @@ impl<B: Backend> Shard<B> {
         let mut finished = std::mem::take(&mut self.finished);
         self.outbox.take(&mut finished);
         let any = !finished.is_empty();
-        for (token, answer) in finished.drain(..) {
+        for (token, answer, alone) in finished.drain(..) {
             if let Some(connection) = self.connections.get_mut(token) {
                 if connection.out.capacity() == 0 {
                     connection.out = Self::spare_buffer(&mut self.spare);
                 }
-                connection.finish(answer, &mut desk!(self, now));
+                connection.finish(answer, alone, &mut desk!(self, now));
                 self.resume(token, now);
                 self.touch(token);
             }

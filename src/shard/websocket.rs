@@ -55,6 +55,7 @@ impl Connection {
                             token,
                             out: &mut self.out,
                             in_flight: &mut self.in_flight,
+                            alone: &mut self.alone,
                             deflate: open.deflate,
                         };
                         if matches!(event, Event::Text(_) | Event::Binary(_)) {
@@ -97,11 +98,13 @@ impl Connection {
     }
 
     /// Queues an answer that a task has finished.
-    pub(super) fn finish(&mut self, finished: Finished, desk: &mut Desk<'_>) {
+    pub(super) fn finish(&mut self, finished: Finished, was_alone: bool, desk: &mut Desk<'_>) {
         self.in_flight -= 1;
+        self.alone &= !was_alone;
         let Phase::Open(open) = &self.phase else {
             return;
         };
+        let queued = self.out.len();
         match finished {
             Finished::Message(message) if message.is_empty() => return,
             Finished::Message(message) => {
@@ -116,6 +119,7 @@ impl Connection {
             Finished::Frame(frame) => self.out.extend_from_slice(&frame),
             Finished::Failed => return self.close(CloseCode::Error.into(), INTERNAL, desk.now),
         }
+        self.answer_bytes = (self.out.len() - queued) as u32;
         self.clock.message = desk.now;
         sent(&open.codec, desk);
     }
@@ -148,6 +152,7 @@ struct Target<'a> {
     token: Token,
     out: &'a mut Vec<u8>,
     in_flight: &'a mut u16,
+    alone: &'a mut bool,
     deflate: Option<Params>,
 }
 
@@ -200,8 +205,12 @@ fn message(text: &str, codec: &mut Codec, target: Target<'_>, desk: &mut Desk<'_
                 let payload = target.out[mark.payload_start()..].to_vec();
                 mark.abandon(target.out);
                 *target.in_flight += 1;
-                desk.outbox
-                    .spawn(target.token, Box::pin(async { payload }), target.deflate);
+                desk.outbox.spawn(
+                    target.token,
+                    Box::pin(async { payload }),
+                    target.deflate,
+                    false,
+                );
             } else {
                 deflate::finish(mark, target.out, target.deflate, desk.pool);
                 sent(codec, desk);
@@ -211,7 +220,15 @@ fn message(text: &str, codec: &mut Codec, target: Target<'_>, desk: &mut Desk<'_
         Reply::Later(answer) => {
             mark.abandon(target.out);
             *target.in_flight += 1;
-            desk.outbox.spawn(target.token, answer, target.deflate);
+            desk.outbox
+                .spawn(target.token, answer, target.deflate, false);
+        }
+        Reply::Alone(answer) => {
+            mark.abandon(target.out);
+            *target.in_flight += 1;
+            *target.alone = true;
+            desk.outbox
+                .spawn(target.token, answer, target.deflate, true);
         }
     }
     Step::Next

@@ -321,11 +321,6 @@ def until(holds, seconds=PATIENCE):
     raise AssertionError(f"it did not happen within {seconds} s")
 
 
-def bug(reason):
-    """Marks what the server still does otherwise. Strict: mending it makes the mark itself a failure."""
-    return pytest.mark.xfail(strict=True, reason=reason)
-
-
 def mark():
     """A word that nothing else holds."""
     return "m" + uuid.uuid4().hex

@@ -2,7 +2,7 @@
 
 import json
 
-from harness import TEXT, Raw, bug, frame
+from harness import TEXT, Raw, frame
 
 
 def test_without_a_name_one_is_default(server):
@@ -56,7 +56,6 @@ def test_nobody_acts_as_an_agent_that_is_unknown_or_misnamed(client, agent):
     assert client.tool("get_current_agent")["agent_id"] == agent
 
 
-@bug("only batches wait for a switch; what is pipelined behind it acts as the agent before")
 def test_requests_behind_a_switch_act_as_the_new_agent(server, client, agent):
     """Also when they arrive together, before the switch is answered."""
     other = agent + "-other"

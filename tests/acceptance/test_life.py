@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from harness import PING, PONG, Raw, bug, until
+from harness import PING, PONG, Raw, until
 from websockets.exceptions import ConnectionClosed
 
 
@@ -202,7 +202,6 @@ def test_a_wrong_setting_is_refused_in_one_sentence(start, flags):
     assert "panicked" not in server.text and 0 < len(server.text.splitlines()) < 12, server.text
 
 
-@bug("SO_REUSEPORT lets two servers share a port, and each gets a part of the connections")
 @pytest.mark.parametrize("flag, listener", [("--ws-port", "ws"), ("--api-port", "api")])
 def test_a_port_of_another_server_is_refused(server, start, flag, listener):
     port = getattr(server, listener).rsplit(":", 1)[1]
