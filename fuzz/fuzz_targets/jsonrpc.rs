@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use tmws::rpc::json;
 use tmws::rpc::jsonrpc::{self, Message};
-use tmws::rpc::mcp::{self, Era, Params, ToolCall};
+use tmws::rpc::mcp::{self, Era, Params, ToolCall, ToolsCall};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
@@ -19,7 +19,7 @@ fuzz_target!(|bytes: &[u8]| {
             if let Ok(params) = Params::parse(call.params.as_deref()) {
                 let _ = mcp::check_envelope(&params.meta);
             }
-            let whole = jsonrpc::parse_request::<ToolCall<'_>>(text, "tools/call");
+            let whole = jsonrpc::parse_request::<ToolsCall, ToolCall<'_>>(text);
             assert!(whole.is_none_or(|(whole, _)| whole == id && call.method == "tools/call"));
         }
         Ok(Message::Notification(_) | Message::Response | Message::Batch(_)) => return,

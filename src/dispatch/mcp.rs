@@ -8,7 +8,7 @@ use crate::config::ToolProfile;
 use crate::delivery::Session;
 use crate::operations::{Operation, Touches};
 use crate::rpc::jsonrpc::{self, Call, Message};
-use crate::rpc::mcp::{self, Era, Params, ToolCall};
+use crate::rpc::mcp::{self, Era, Params, ToolCall, ToolsCall};
 use crate::rpc::{Condition, Fault};
 
 /// The protocol's state on one connection.
@@ -57,7 +57,7 @@ impl McpConnection {
         let received = &self.session.messages_received;
         received.set(received.get() + 1);
         if self.calls_tools {
-            if let Some((id, call)) = jsonrpc::parse_request::<ToolCall<'_>>(text, TOOLS_CALL) {
+            if let Some((id, call)) = jsonrpc::parse_request::<ToolsCall, ToolCall<'_>>(text) {
                 return self.tool_call(dispatcher, &id, &call, out);
             }
             self.calls_tools = false;
@@ -273,7 +273,7 @@ impl Dispatcher {
         out: &mut Vec<u8>,
     ) -> Result<Reply, Fault> {
         let (name, arguments) = call.target()?;
-        let Some((index, operation)) = self.table.find(name) else {
+        let Some((index, operation)) = self.find_tool(name) else {
             return Err(Fault::new(
                 Condition::InvalidArguments,
                 format!("Unknown tool: {name}"),
@@ -305,7 +305,7 @@ impl Dispatcher {
             jsonrpc::begin_result(out, id);
             out.extend_from_slice(result);
             jsonrpc::end_result(out);
-            self.finish(index, true);
+            self.reused(index);
             return Ok(Reply::Written);
         }
         let mut scratch = self.scratch.borrow_mut();

@@ -55,6 +55,10 @@ pub struct Dispatcher {
     /// The end of the latest call or the start of the turn: where the next call's time begins, so
     /// that each takes one look at the clock.
     clock: Cell<Instant>,
+    /// Reused answers of one operation that are not counted yet: its index, and how many.
+    reused: Cell<(usize, u64)>,
+    /// The tool that was called last: agents call the same again.
+    latest_tool: Cell<usize>,
 }
 
 /// A result at hand, in the scratch buffer, or under way.
@@ -80,12 +84,54 @@ impl Dispatcher {
             arena: RefCell::default(),
             recent: RefCell::default(),
             clock: Cell::new(Instant::now()),
+            reused: Cell::default(),
+            latest_tool: Cell::default(),
         }
     }
 
     /// Tells that a turn begins.
     pub fn begin_turn(&self) {
         self.clock.set(Instant::now());
+    }
+
+    /// Tells that the turn's messages have been handled.
+    pub fn end_turn(&self) {
+        self.settle();
+    }
+
+    /// Notes a reused answer. Looking at the clock for each would cost more than the answer.
+    fn reused(&self, index: usize) {
+        let (latest, count) = self.reused.get();
+        if latest != index {
+            self.settle();
+        }
+        self.reused
+            .set((index, if latest == index { count + 1 } else { 1 }));
+    }
+
+    /// Counts the reused answers, each with its share of the time that they took together.
+    fn settle(&self) {
+        let (index, count) = self.reused.take();
+        if count == 0 {
+            return;
+        }
+        let started = self.clock.replace(Instant::now());
+        let share_ns = (self.clock.get() - started).as_nanos() as u64 / count;
+        let operation = &self.metrics.operations[index];
+        operation.succeeded.add(count);
+        operation.duration.record_many_ns(share_ns, count);
+    }
+
+    /// The operation of a tool's name, with its index.
+    fn find_tool(&self, name: &str) -> Option<(usize, &Operation)> {
+        let latest = self.latest_tool.get();
+        let operation = self.table.get(latest);
+        if operation.tool.is_some_and(|tool| tool.name == name) {
+            return Some((latest, operation));
+        }
+        let found = self.table.find(name)?;
+        self.latest_tool.set(found.0);
+        Some(found)
     }
 
     /// The server's parts.
@@ -136,6 +182,7 @@ impl Dispatcher {
         scratch: &mut Vec<u8>,
     ) -> Run {
         scratch.clear();
+        self.settle();
         let started = self.clock.get();
         let context = Context {
             services: &self.services,

@@ -44,8 +44,6 @@ struct Health {
     store: &'static str,
     /// How memories are searched: lexical until an embedding model is loaded.
     search: &'static str,
-    /// WebSocket connections open now.
-    ws_connections: u64,
 }
 
 fn health(context: &Context<'_>, _: Nothing) -> Result<Health, Fault> {
@@ -56,7 +54,6 @@ fn health(context: &Context<'_>, _: Nothing) -> Result<Health, Fault> {
         uptime_seconds: to_milliseconds(process.uptime_seconds()),
         store: process.store,
         search: "lexical",
-        ws_connections: context.services.metrics.connections(),
     })
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::error::{Condition, Fault};
-use super::json::{self, Member, Text};
+use super::json::{self, Member};
 use crate::config::limits::REQUEST_ID_BYTES_MAX;
 
 /// A parsed message, borrowed from its text.
@@ -60,31 +60,61 @@ struct Envelope<'a> {
     error: Member<'a>,
 }
 
-/// A request whose parameters are read in the same pass.
+/// Declares a type without content that is read from one string only: a request that is read in
+/// one pass holds no text that is known beforehand.
+macro_rules! literal {
+    ($(#[$meta:meta])* $visibility:vis $name:ident = $text:literal) => {
+        $(#[$meta])*
+        #[derive(Debug)]
+        $visibility struct $name;
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Visitor;
+                impl serde::de::Visitor<'_> for Visitor {
+                    type Value = $name;
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str(concat!("the string ", $text))
+                    }
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$name, E> {
+                        if text == $text { Ok($name) } else { Err(E::custom("another string")) }
+                    }
+                }
+                deserializer.deserialize_str(Visitor)
+            }
+        }
+    };
+}
+pub(super) use literal;
+
+literal! {
+    /// The version of JSON-RPC.
+    Version = "2.0"
+}
+
+/// A request whose method is `M` and whose parameters are read in the same pass.
 #[derive(Deserialize)]
-struct Typed<'a, P> {
-    #[serde(borrow)]
-    jsonrpc: Text<'a>,
+struct Typed<'a, M, P> {
+    #[serde(rename = "jsonrpc")]
+    _jsonrpc: Version,
     #[serde(borrow)]
     id: Member<'a>,
-    #[serde(borrow)]
-    method: Text<'a>,
+    #[serde(rename = "method")]
+    _method: M,
     params: P,
 }
 
-/// Reads a request of `method` with its parameters in one pass: its id and its parameters. `None`
-/// says only that [`parse`] is to look at it: it may be malformed, or anything else.
-pub fn parse_request<'a, P: Deserialize<'a>>(
-    text: &'a str,
-    method: &str,
-) -> Option<(Cow<'a, str>, P)> {
+/// Reads a request of the method `M` with its parameters in one pass: its id and its parameters.
+/// `None` says only that [`parse`] is to look at it: it may be malformed, or anything else.
+pub fn parse_request<'a, M, P>(text: &'a str) -> Option<(Cow<'a, str>, P)>
+where
+    M: Deserialize<'a>,
+    P: Deserialize<'a>,
+{
     if json::is_too_deep(text) {
         return None;
     }
-    let typed: Typed<'a, P> = sonic_rs::from_str(text).ok()?;
-    if typed.jsonrpc.get() != Some("2.0") || typed.method.get() != Some(method) {
-        return None;
-    }
+    let typed: Typed<'a, M, P> = sonic_rs::from_str(text).ok()?;
     read_id(typed.id)
         .ok()
         .flatten()
@@ -230,6 +260,11 @@ mod tests {
     use crate::rpc::json::Member;
     use crate::rpc::{Condition, Fault};
 
+    super::literal! {
+        /// A method of the tests.
+        M = "m"
+    }
+
     fn condition(text: &str) -> (Condition, Option<String>) {
         let malformed = parse(text).expect_err(text);
         (malformed.fault.condition, malformed.id)
@@ -326,7 +361,7 @@ mod tests {
             r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":[1]}}"#,
             r#"{"params":{},"id":"x","method":"\u006d","jsonrpc":"2.0","more":{}}"#,
         ] {
-            let (id, params) = parse_request::<Member<'_>>(text, "m").expect(text);
+            let (id, params) = parse_request::<M, Member<'_>>(text).expect(text);
             let Ok(Message::Request { id: parsed, call }) = parse(text) else {
                 panic!("{text}")
             };
@@ -340,7 +375,7 @@ mod tests {
             r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{}"#,
             r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{}} x"#,
         ] {
-            assert!(parse_request::<Member<'_>>(text, "m").is_none(), "{text}");
+            assert!(parse_request::<M, Member<'_>>(text).is_none(), "{text}");
         }
     }
 

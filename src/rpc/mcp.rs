@@ -51,6 +51,11 @@ pub struct Params<'a> {
     pub capabilities: Member<'a>,
 }
 
+super::jsonrpc::literal! {
+    /// The method `tools/call`.
+    pub ToolsCall = "tools/call"
+}
+
 /// The parameters of `tools/call`.
 #[derive(Debug, Default, Deserialize)]
 pub struct ToolCall<'a> {

@@ -101,6 +101,9 @@ pub(super) fn start(config: Config) -> Result<Server, ServerError> {
 }
 
 fn raise_limits(config: &Config) {
+    if let Err(error) = limits::refuse_huge_pages() {
+        tracing::debug!(%error, "huge pages could not be refused");
+    }
     let wanted = config.connections_max as u64
         + crate::config::limits::HTTP_CONNECTIONS_MAX as u64
         + OTHER_DESCRIPTORS;

@@ -38,6 +38,7 @@ impl<B: Backend> Shard<B> {
         }
         self.events = events;
         worked |= self.take_answers(now);
+        self.dispatcher.end_turn();
         if self.wheel.is_due() {
             self.backend.tick();
             self.pass_deadlines(now);

@@ -55,6 +55,12 @@ impl Histogram {
         self.sum_ns.add(duration_ns);
     }
 
+    /// Records the same duration several times.
+    pub fn record_many_ns(&self, duration_ns: u64, count: u64) {
+        self.buckets[Self::bucket(duration_ns)].add(count);
+        self.sum_ns.add(duration_ns * count);
+    }
+
     fn bucket(duration_ns: u64) -> usize {
         // Bucket b holds what is at most 1024 << b.
         let units = duration_ns.saturating_sub(1) >> 10;
