@@ -216,9 +216,11 @@ fn is_json(content_type: &HeaderValue) -> bool {
 }
 
 async fn read(body: Incoming, waits: bool) -> Result<Bytes, Fault> {
-    let announced = body.size_hint().lower() > BODY_BYTES_MAX as u64;
-    // A client that waits for 100 Continue has sent nothing that would have to be read.
-    if announced && waits {
+    if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
+        // A client that waits for 100 Continue sends nothing that would have to be read.
+        if !waits {
+            read_away(body);
+        }
         return Err(too_large());
     }
     match tokio::time::timeout(BODY_SECONDS_MAX, collect(body)).await {
@@ -227,28 +229,39 @@ async fn read(body: Incoming, waits: bool) -> Result<Bytes, Fault> {
     }
 }
 
-/// Reads a body. One that is too large is read on for a while and dropped: a client that is still
-/// writing when the connection closes would never see the answer.
 async fn collect(mut body: Incoming) -> Result<Bytes, Fault> {
-    let (mut bytes, mut count) = (BytesMut::new(), 0_usize);
+    let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame =
             frame.map_err(|_| Fault::new(Condition::InvalidRequest, "the body ended early"))?;
         let Ok(data) = frame.into_data() else {
             continue;
         };
-        count += data.len();
-        if count <= BODY_BYTES_MAX {
-            bytes.extend_from_slice(&data);
-        } else if count > BODY_BYTES_DROPPED_MAX {
-            break;
+        if bytes.len() + data.len() > BODY_BYTES_MAX {
+            read_away(body);
+            return Err(too_large());
         }
+        bytes.extend_from_slice(&data);
     }
-    if count > BODY_BYTES_MAX {
-        Err(too_large())
-    } else {
-        Ok(bytes.freeze())
-    }
+    Ok(bytes.freeze())
+}
+
+/// Reads on in a refused body while its answer is on the way: a client that is still writing when
+/// the connection closes would never see the answer.
+fn read_away(mut body: Incoming) {
+    tokio::task::spawn_local(async move {
+        let reading = async {
+            let mut count = 0;
+            while let Some(Ok(frame)) = body.frame().await {
+                count += frame.data_ref().map_or(0, Bytes::len);
+                if count > BODY_BYTES_DROPPED_MAX {
+                    break;
+                }
+            }
+        };
+        // Whoever takes longer does not read its answer either.
+        let _ = tokio::time::timeout(BODY_SECONDS_MAX, reading).await;
+    });
 }
 
 fn too_large() -> Fault {
