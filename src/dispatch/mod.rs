@@ -118,6 +118,7 @@ impl Dispatcher {
         let started = self.clock.replace(Instant::now());
         let share_ns = (self.clock.get() - started).as_nanos() as u64 / count;
         let operation = &self.metrics.operations[index];
+        self.metrics.answers_reused.add(count);
         operation.succeeded.add(count);
         operation.duration.record_many_ns(share_ns, count);
     }

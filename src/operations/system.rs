@@ -82,6 +82,8 @@ pub struct Stats {
     pub operation_errors_total: u64,
     /// Mean time of a call, from the parsed request to the written answer.
     pub average_response_time_ms: f64,
+    /// Answers that were reused instead of computed, those of this operation among them.
+    pub cache_hits: u64,
     /// WebSocket messages received.
     pub messages_received: u64,
     /// WebSocket messages sent.
@@ -129,6 +131,7 @@ pub fn stats(services: &Services) -> Stats {
         operations_total: calls,
         operation_errors_total: errors,
         average_response_time_ms: time_ns as f64 / 1e6 / (calls.max(1) as f64),
+        cache_hits: metrics.total(|shard| shard.answers_reused.get()),
         messages_received: metrics.total(|shard| shard.messages_received.get()),
         messages_sent: metrics.total(|shard| shard.messages_sent.get()),
         protocol_violations: metrics.total(|shard| shard.protocol_violations.get()),

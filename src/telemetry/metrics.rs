@@ -41,6 +41,8 @@ pub struct ShardMetrics {
     pub pings_unanswered: Counter,
     /// Connections closed for not reading.
     pub slow_consumers: Counter,
+    /// Answers that were reused instead of computed.
+    pub answers_reused: Counter,
     /// Turns that had work.
     pub turns: Counter,
     /// Time of a turn's work.
@@ -73,6 +75,7 @@ impl ShardMetrics {
             protocol_violations: Counter::default(),
             pings_unanswered: Counter::default(),
             slow_consumers: Counter::default(),
+            answers_reused: Counter::default(),
             turns: Counter::default(),
             turn_duration: Histogram::default(),
             sockets: Gauge::default(),

@@ -96,6 +96,11 @@ const COUNTERS: &[(&str, &str, Read)] = &[
         "Connections closed for not reading",
         |shard| shard.slow_consumers.get(),
     ),
+    (
+        "answers_reused",
+        "Answers that were reused instead of computed",
+        |shard| shard.answers_reused.get(),
+    ),
     ("turns", "Turns of a shard that had work", |shard| {
         shard.turns.get()
     }),

@@ -152,7 +152,12 @@ fn agents_register_and_switch() {
         );
         let health = client.result("system/health", json!({})).await;
         assert_eq!(health["status"], "healthy");
+        // The same question soon after is answered by the same answer, and counted as such.
+        for _ in 0..20 {
+            client.result("health_check", json!({})).await;
+        }
         let stats = client.result("get_session_statistics", json!({})).await;
+        assert!(stats["cache_hits"].as_u64().unwrap() >= 1, "{stats}");
         assert_eq!(
             (&stats["active_sessions"], &stats["ws_connections"]),
             (&json!(1), &json!(1))
