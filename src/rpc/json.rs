@@ -57,13 +57,6 @@ impl Text<'_> {
     }
 }
 
-impl<'a> Text<'a> {
-    /// The text, for longer than the member lives.
-    pub fn into_inner(self) -> Option<Cow<'a, str>> {
-        self.0
-    }
-}
-
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;

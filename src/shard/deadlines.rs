@@ -125,7 +125,6 @@ impl<B: Backend> Shard<B> {
     /// Lets every connection go.
     pub(super) fn stop(&mut self) {
         self.drain(Duration::ZERO);
-        self.stopping = true;
         let tokens: Vec<Token> = self.connections.iter().map(|(token, _)| token).collect();
         for token in tokens {
             self.remove(token);

@@ -65,7 +65,6 @@ pub struct Shard<B> {
     finished: Vec<Delivered>,
     due: Vec<(Token, Tick)>,
     draining: bool,
-    stopping: bool,
 }
 
 /// Why [`Shard::next`] returned.
@@ -113,7 +112,6 @@ impl<B: Backend> Shard<B> {
             finished: Vec::new(),
             due: Vec::new(),
             draining: false,
-            stopping: false,
         }
     }
 
