@@ -4,12 +4,14 @@
 //! can be checked without I/O is checked here, once, for every wire and every store.
 
 pub mod agent;
+pub mod embedding;
 pub mod json;
 pub mod memory;
 pub mod rule;
 pub mod time;
 
 pub use agent::{Agent, AgentKey, NewAgent};
+pub use embedding::{Model, Vector};
 pub use json::JsonObject;
 pub use memory::{
     Access, Filter, Hit, Memory, MemoryPatch, MemoryStats, NewMemory, Order, Page, Permission,
