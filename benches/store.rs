@@ -203,5 +203,6 @@ fn memory(n: usize) -> NewMemory {
         valid_to: None,
         ttl_seconds: None,
         supersedes: None,
+        vector: None,
     }
 }

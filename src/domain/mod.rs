@@ -11,11 +11,14 @@ pub mod rule;
 pub mod time;
 
 pub use agent::{Agent, AgentKey, NewAgent};
-pub use embedding::{Model, Vector};
+pub use embedding::{
+    Embedded, EmbeddingState, Model, ModelProgress, NewVector, Unembedded, Vector,
+};
 pub use json::JsonObject;
 pub use memory::{
-    Access, Filter, Hit, Memory, MemoryPatch, MemoryStats, NewMemory, Order, Page, Permission,
-    Recall, Revision, Search, SearchPage, Share,
+    Access, Filter, Grant, Hit, Imported, Memory, MemoryPatch, MemoryStats, Mode, NewMemory, Order,
+    Page, Parts, Permission, Recall, Record, Retention, Revision, Search, SearchPage, Share,
+    UpkeepReport,
 };
 pub use rule::Violation;
 pub use time::Timestamp;

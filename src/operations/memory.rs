@@ -123,6 +123,7 @@ fn create(context: &Context<'_>, arguments: CreateMemory) -> Result<Pending<Memo
         valid_to: arguments.valid_to,
         ttl_seconds: arguments.ttl,
         supersedes: arguments.supersedes,
+        vector: None,
     };
     new.normalize(context.services.content_chars_max.get())?;
     let created = context.services.store.create_memories(vec![new]);

@@ -9,7 +9,7 @@ use super::operation::{Operation, Pending, Scope};
 use super::services::Context;
 use crate::domain::memory::{CRITERION_MAX, PAGE_DEFAULT, PAGE_MAX, QUERY_CHARS_MAX};
 use crate::domain::{
-    Filter, Hit, Memory, MemoryStats, Order, Recall, Search, SearchPage, Timestamp, Violation,
+    Filter, Hit, Memory, MemoryStats, Mode, Order, Recall, Search, SearchPage, Timestamp, Violation,
 };
 use crate::rpc::Fault;
 
@@ -39,19 +39,6 @@ pub(super) fn rows() -> Vec<Operation> {
             .scope(Scope::MemoryRead)
             .cost(2),
     ]
-}
-
-/// How to search.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum Mode {
-    /// By meaning and by words.
-    #[default]
-    Hybrid,
-    /// By meaning.
-    Semantic,
-    /// By words.
-    Lexical,
 }
 
 arguments! {
@@ -144,6 +131,8 @@ fn search(context: &Context<'_>, arguments: SearchMemories) -> Result<Pending<Fo
             tags: arguments.tags.unwrap_or_default(),
             kind: arguments.kind,
             agent: arguments.agent,
+            source: None,
+            trust_min: None,
             importance_min: arguments.min_importance,
             created_from: arguments.created_after,
             created_to: arguments.created_before,
@@ -151,6 +140,11 @@ fn search(context: &Context<'_>, arguments: SearchMemories) -> Result<Pending<Fo
             include_shared: arguments.include_shared.unwrap_or(true),
         },
         limit: arguments.limit.unwrap_or(PAGE_DEFAULT),
+        mode: Mode::Lexical,
+        vector: None,
+        similarity_min: None,
+        cursor: None,
+        counts_access: true,
     };
     search.check()?;
     let requested = arguments.mode.unwrap_or_default();
@@ -164,6 +158,7 @@ fn search(context: &Context<'_>, arguments: SearchMemories) -> Result<Pending<Fo
         let SearchPage {
             mut hits,
             mut truncated,
+            ..
         } = page.await?;
         hits.retain(|hit| hit.score >= score_min);
         if let Some(tokens_max) = tokens_max {
@@ -262,6 +257,8 @@ fn recall(context: &Context<'_>, arguments: RecallMemories) -> Result<Pending<Re
             tags: arguments.tags.unwrap_or_default(),
             kind: arguments.kind,
             agent: arguments.agent,
+            source: None,
+            trust_min: None,
             importance_min: arguments.min_importance,
             created_from: arguments.created_after,
             created_to: arguments.created_before,

@@ -10,11 +10,17 @@ use std::pin::Pin;
 use uuid::Uuid;
 
 use crate::domain::{
-    Agent, AgentKey, Memory, MemoryPatch, MemoryStats, NewAgent, NewMemory, Page, Recall, Revision,
-    Search, SearchPage, Share, Violation,
+    Agent, AgentKey, EmbeddingState, Imported, Memory, MemoryPatch, MemoryStats, Model, NewAgent,
+    NewMemory, NewVector, Page, Recall, Record, Retention, Revision, Search, SearchPage, Share,
+    Unembedded, UpkeepReport, Violation,
 };
 
+mod cursor;
+pub mod ranking;
+mod rights;
 pub mod sqlite;
+
+pub use rights::GRANTS_MAX;
 
 /// A store operation under way. It lives on the shard that asked and needs no `Send`.
 pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>>>;
@@ -109,7 +115,9 @@ pub trait Store {
     /// Every recorded version, oldest first; also of a deleted memory for those who could write it.
     fn memory_history(&self, viewer: &Viewer, id: Uuid) -> Answer<Vec<Revision>>;
 
-    /// Full-text search over what the viewer may read.
+    /// The memories that answer a question best, among those that the viewer may read: by
+    /// [`ranking`], so in the same order on every backend. A search by meaning with a vector of
+    /// another model than the active one is [`StoreError::Conflict`].
     fn search_memories(&self, viewer: &Viewer, search: Search) -> Answer<SearchPage>;
 
     /// Memories by criteria, in pages.
@@ -117,6 +125,32 @@ pub trait Store {
 
     /// Counts for one agent.
     fn memory_stats(&self, viewer: &Viewer) -> Answer<MemoryStats>;
+
+    /// Attaches vectors of `model` to memories whose text is still the one they were computed
+    /// from; returns how many were. Without an active model, `model` becomes it.
+    fn attach_vectors(&self, model: &Model, vectors: Vec<NewVector>) -> Answer<u64>;
+
+    /// Memories without a vector of `model`, newest first, at most `limit`.
+    fn unembedded(&self, model: &Model, limit: u32) -> Answer<Vec<Unembedded>>;
+
+    /// The models in use and how far their vectors are.
+    fn embedding_state(&self) -> Answer<EmbeddingState>;
+
+    /// Makes `model` the one that searches compare, if no memory lacks a vector of it; returns
+    /// false, and notes it as the target, as long as some do. The cut-over is atomic. Vectors of
+    /// the model before it are kept.
+    fn activate_model(&self, model: &Model) -> Answer<bool>;
+
+    /// Removes what has expired and prunes what nobody uses, a bounded number at a time; called
+    /// again until a run reports nothing.
+    fn upkeep(&self, retention: Retention) -> Answer<UpkeepReport>;
+
+    /// Memories of every agent with all that hangs on them, in the order of their creation, for
+    /// the operator; in pages.
+    fn export(&self, limit: u32, cursor: Option<String>) -> Answer<Page<Record>>;
+
+    /// Stores exported memories as they were, all of them or, on an error, none.
+    fn import(&self, records: Vec<Record>) -> Answer<Imported>;
 
     /// Registers an agent or updates its registration.
     fn register_agent(&self, agent: NewAgent) -> Answer<Agent>;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use tmws::domain::{
-    Access, AgentKey, Filter, Memory, NewMemory, Order, Permission, Recall, Search, SearchPage,
+    Access, AgentKey, Filter, Memory, Mode, NewMemory, Order, Permission, Recall, Search, SearchPage,
     Share, Timestamp,
 };
 use tmws::store::sqlite::{SqliteOptions, SqliteStore};
@@ -85,8 +85,13 @@ impl Fixture {
             viewer,
             Search {
                 query,
+                mode: Mode::Lexical,
+                vector: None,
                 filter,
+                similarity_min: None,
                 limit: 10,
+                cursor: None,
+                counts_access: true,
             },
         ))
         .expect("the search is answered")
@@ -183,6 +188,7 @@ pub(crate) fn new(owner: &Viewer, content: &str) -> NewMemory {
         valid_to: None,
         ttl_seconds: None,
         supersedes: None,
+        vector: None,
     }
 }
 

@@ -1,6 +1,8 @@
 //! Memories: what agents store and find again, with the rules that hold on every wire and store.
 
 mod query;
+mod record;
+mod relevance;
 mod rules;
 
 use std::sync::Arc;
@@ -9,10 +11,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use query::{Filter, Hit, Order, Page, Recall, Search, SearchPage};
+pub use query::{Filter, Hit, Mode, Order, Page, Parts, Recall, Search, SearchPage};
+pub use record::{Grant, Imported, Record};
+pub use relevance::{RELEVANCE_NEW, Retention, UpkeepReport, decayed, reinforced};
 pub use rules::*;
 
-use super::{AgentKey, JsonObject, Timestamp, Violation};
+use super::{AgentKey, Embedded, JsonObject, Timestamp, Violation};
 
 /// Who may read a memory. Writing always takes ownership or a grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
@@ -92,10 +96,17 @@ impl Permission {
             Self::Delete => "delete",
         }
     }
+
+    /// The permission that `name` stands for.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Read, Self::Write, Self::Delete]
+            .into_iter()
+            .find(|permission| permission.as_str() == name)
+    }
 }
 
 /// A stored memory as a permitted reader sees it.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Memory {
     /// UUID v7, so ids sort by time of creation.
     pub id: Uuid,
@@ -106,7 +117,7 @@ pub struct Memory {
     /// The text.
     pub content: String,
     /// Kind of memory, free text such as `fact` or `decision`.
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// Labels, sorted, without repetition.
     pub tags: Vec<String>,
@@ -117,10 +128,10 @@ pub struct Memory {
     /// Anything the owner keeps beside the text.
     pub metadata: JsonObject,
     /// Where the owner has it from.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// Session that stored it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<Uuid>,
     /// Trust in the source, 0 to 1.
     pub trust: f64,
@@ -131,22 +142,27 @@ pub struct Memory {
     /// When it was last changed.
     pub updated_at: Timestamp,
     /// Start of the time it speaks about.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_from: Option<Timestamp>,
     /// End (exclusive) of the time it speaks about.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_to: Option<Timestamp>,
     /// When its time to live ends.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
     /// Memory that this one replaced.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supersedes: Option<Uuid>,
     /// Memory that replaced this one; such a memory leaves search but stays readable.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_by: Option<Uuid>,
     /// Reads by get, recall and search.
     pub access_count: u64,
+    /// How much it is in use, 0 to 1: reads raise it, time without reads lowers it.
+    pub relevance: f64,
+    /// The latest read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_accessed_at: Option<Timestamp>,
 }
 
 /// A memory to be stored. The store gives it its id.
@@ -182,6 +198,8 @@ pub struct NewMemory {
     pub ttl_seconds: Option<u64>,
     /// Memory that this one replaces; the owner must be allowed to write it.
     pub supersedes: Option<Uuid>,
+    /// The meaning of the text, if it is known already; otherwise it is attached later.
+    pub vector: Option<Embedded>,
 }
 
 impl NewMemory {
@@ -250,10 +268,33 @@ impl MemoryPatch {
         check_ttl(self.ttl_seconds.flatten())?;
         check_validity(self.valid_from.flatten(), self.valid_to.flatten())
     }
+
+    /// Writes the patch over `memory`, and checks what it alone could not know.
+    pub fn apply(self, memory: &mut Memory, now: Timestamp) -> Result<(), Violation> {
+        fn set<T>(field: &mut T, value: Option<T>) {
+            if let Some(value) = value {
+                *field = value;
+            }
+        }
+        set(&mut memory.content, self.content);
+        set(&mut memory.kind, self.kind);
+        set(&mut memory.tags, self.tags);
+        set(&mut memory.importance, self.importance);
+        set(&mut memory.access_level, self.access_level);
+        set(&mut memory.metadata, self.metadata);
+        set(&mut memory.source, self.source);
+        set(&mut memory.trust, self.trust);
+        set(&mut memory.valid_from, self.valid_from);
+        set(&mut memory.valid_to, self.valid_to);
+        if let Some(ttl) = self.ttl_seconds {
+            memory.expires_at = ttl.map(|seconds| expiry(now, seconds)).transpose()?;
+        }
+        check_validity(memory.valid_from, memory.valid_to)
+    }
 }
 
 /// A version of a memory in its history.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Revision {
     /// Version that this entry records.
     pub version: u64,
@@ -270,7 +311,7 @@ pub struct Revision {
     /// Weight of that version.
     pub importance: f64,
     /// Memory that replaced this one, on the entry `superseded`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_by: Option<Uuid>,
 }
 
@@ -303,10 +344,10 @@ pub struct MemoryStats {
     /// Bytes of owned content.
     pub content_bytes: u64,
     /// Creation of the oldest owned memory.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest: Option<Timestamp>,
     /// Creation of the newest owned memory.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest: Option<Timestamp>,
 }
 

@@ -127,3 +127,9 @@ pub(super) fn check_limit(limit: u32) -> Result<(), Violation> {
         ))
     }
 }
+
+/// When a time to live that begins now ends.
+pub fn expiry(now: Timestamp, ttl_seconds: u64) -> Result<Timestamp, Violation> {
+    now.plus_seconds(ttl_seconds)
+        .ok_or_else(|| Violation::new("ttl", "ends beyond the calendar"))
+}

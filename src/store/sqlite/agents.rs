@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::cursor;
+use crate::store::cursor;
 use super::rows::{foreign, join_list, list_item, split_list, time};
 use super::writer::Batch;
 use crate::domain::{Agent, AgentKey, JsonObject, NewAgent, Page};

@@ -7,18 +7,13 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::create::{expiry, present};
-use super::index::Changed;
-use super::rights::{self, Right};
+use super::create::present;
 use super::rows::{Stored, by_id, join_list};
 use super::writer::Batch;
-use super::{sweep, terms};
-use crate::domain::memory::check_validity;
-use crate::domain::{Access, Memory, MemoryPatch, Share, Timestamp, Violation};
-use crate::store::{StoreError, Viewer};
-
-/// Grants on one memory; each is a token in its index entry.
-pub const GRANTS_MAX: usize = 1_000;
+use super::{grants, sweep};
+use crate::domain::{Access, Memory, MemoryPatch, Share, Timestamp};
+use crate::store::rights::{self, Right};
+use crate::store::{StoreError, Viewer, ranking};
 
 /// Applies `patch`; a patch that changes nothing makes no version.
 pub(super) fn update(
@@ -29,7 +24,7 @@ pub(super) fn update(
     expected_version: Option<u64>,
 ) -> Result<Memory, StoreError> {
     let stored = present(batch, id)?;
-    let held = rights::of(batch.connection, viewer, &stored)?;
+    let held = grants::right(batch.connection, viewer, &stored)?;
     rights::require(held, Right::Write)?;
     if patch
         .access_level
@@ -40,10 +35,10 @@ pub(super) fn update(
     if patch.access_level == Some(Access::System) {
         rights::require_admin(viewer.admin)?;
     }
-    expect_version(&stored, expected_version)?;
-    refuse_superseded(&stored)?;
+    rights::expect_version(&stored.memory, expected_version)?;
+    rights::refuse_superseded(&stored.memory)?;
     let mut next = stored.clone();
-    apply(&mut next.memory, patch, batch.now)?;
+    patch.apply(&mut next.memory, batch.now)?;
     if next == stored {
         return Ok(stored.memory);
     }
@@ -57,28 +52,6 @@ pub(super) fn update(
     record(batch, &stored, next, "updated", viewer)
 }
 
-fn apply(memory: &mut Memory, patch: MemoryPatch, now: Timestamp) -> Result<(), StoreError> {
-    fn set<T>(field: &mut T, value: Option<T>) {
-        if let Some(value) = value {
-            *field = value;
-        }
-    }
-    set(&mut memory.content, patch.content);
-    set(&mut memory.kind, patch.kind);
-    set(&mut memory.tags, patch.tags);
-    set(&mut memory.importance, patch.importance);
-    set(&mut memory.access_level, patch.access_level);
-    set(&mut memory.metadata, patch.metadata);
-    set(&mut memory.source, patch.source);
-    set(&mut memory.trust, patch.trust);
-    set(&mut memory.valid_from, patch.valid_from);
-    set(&mut memory.valid_to, patch.valid_to);
-    if let Some(ttl) = patch.ttl_seconds {
-        memory.expires_at = ttl.map(|seconds| expiry(now, seconds)).transpose()?;
-    }
-    Ok(check_validity(memory.valid_from, memory.valid_to)?)
-}
-
 /// Hides the memory, or with `purge` removes every trace of it.
 pub(super) fn delete(
     batch: &mut Batch<'_>,
@@ -88,12 +61,12 @@ pub(super) fn delete(
     expected_version: Option<u64>,
 ) -> Result<u64, StoreError> {
     let stored = by_id(batch.connection, id, batch.now)?.ok_or_else(rights::not_found)?;
-    let held = rights::of(batch.connection, viewer, &stored)?;
+    let held = grants::right(batch.connection, viewer, &stored)?;
     if stored.deleted && !(purge && held >= Right::Delete) {
         return Err(rights::not_found());
     }
     rights::require(held, Right::Delete)?;
-    expect_version(&stored, expected_version)?;
+    rights::expect_version(&stored.memory, expected_version)?;
     let version = stored.memory.version;
     if purge {
         sweep::remove(batch, stored.seq)?;
@@ -112,7 +85,7 @@ pub(super) fn share(
     share: Share,
 ) -> Result<Memory, StoreError> {
     let stored = present(batch, share.id)?;
-    rights::require(rights::of(batch.connection, viewer, &stored)?, Right::Own)?;
+    rights::require(grants::right(batch.connection, viewer, &stored)?, Right::Own)?;
     let owner = stored.owner();
     let mut changed = 0;
     for agent in share.agents.iter().filter(|agent| **agent != owner) {
@@ -151,11 +124,7 @@ fn check_grants(batch: &Batch<'_>, seq: i64) -> Result<(), StoreError> {
         .connection
         .prepare_cached("SELECT count(*) FROM memory_grant WHERE memory = ?1")?
         .query_row([seq], |row| row.get(0))?;
-    if grants as usize > GRANTS_MAX {
-        let problem = format!("one memory has at most {GRANTS_MAX} grants");
-        return Err(Violation::new("agents", problem).into());
-    }
-    Ok(())
+    rights::check_grants(grants as usize)
 }
 
 /// Writes `next` over `before` as the next version, and `before` into the history.
@@ -172,10 +141,7 @@ pub(super) fn record(
     next.memory.updated_at = batch.now;
     keep_revision(batch, before)?;
     write(batch, &next)?;
-    batch.reindex(Changed {
-        seq: before.seq,
-        indexed: true,
-    });
+    batch.touch(before.seq);
     Ok(next.memory)
 }
 
@@ -229,32 +195,10 @@ fn write(batch: &Batch<'_>, next: &Stored) -> Result<(), StoreError> {
         memory.importance,
         memory.trust,
         memory.source,
-        terms::length(&memory.content) as i64,
+        0i64,
         memory.content.len() as i64,
         memory.metadata.as_str(),
         memory.content,
     ])?;
     Ok(())
-}
-
-fn expect_version(stored: &Stored, expected: Option<u64>) -> Result<(), StoreError> {
-    let current = stored.memory.version;
-    match expected {
-        Some(version) if version != current => Err(StoreError::Conflict {
-            message: format!("the memory has version {current}, not {version}"),
-            current_version: Some(current),
-        }),
-        _ => Ok(()),
-    }
-}
-
-/// What was replaced stays as it was.
-pub(super) fn refuse_superseded(stored: &Stored) -> Result<(), StoreError> {
-    match stored.memory.superseded_by {
-        Some(by) => Err(StoreError::Conflict {
-            message: format!("the memory was superseded by {by}"),
-            current_version: Some(stored.memory.version),
-        }),
-        None => Ok(()),
-    }
 }

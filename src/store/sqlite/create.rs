@@ -2,13 +2,13 @@
 
 use uuid::Uuid;
 
-use super::index::Changed;
-use super::rights::{self, Right};
 use super::rows::{Stored, by_id, join_list};
 use super::writer::Batch;
-use super::{change, terms};
-use crate::domain::{Access, Memory, NewMemory, Timestamp, Violation};
-use crate::store::{StoreError, Viewer};
+use super::{change, grants};
+use crate::domain::memory::{RELEVANCE_NEW, expiry};
+use crate::domain::{Access, Memory, NewMemory, Timestamp};
+use crate::store::rights::{self, Right};
+use crate::store::{StoreError, Viewer, ranking};
 
 /// Stores each entry in a savepoint of its own.
 pub(super) fn create_all(
@@ -60,12 +60,11 @@ fn create(batch: &mut Batch<'_>, new: NewMemory) -> Result<Memory, StoreError> {
         supersedes: new.supersedes,
         superseded_by: None,
         access_count: 0,
+        relevance: RELEVANCE_NEW,
+        last_accessed_at: None,
     };
     let seq = insert(batch, &memory)?;
-    batch.reindex(Changed {
-        seq,
-        indexed: false,
-    });
+    batch.touch(seq);
     Ok(memory)
 }
 
@@ -94,7 +93,7 @@ fn insert(batch: &Batch<'_>, memory: &Memory) -> Result<i64, StoreError> {
         memory.trust,
         memory.source,
         memory.session_id.as_ref().map(Uuid::as_bytes),
-        terms::length(&memory.content) as i64,
+        0i64,
         memory.content.len() as i64,
         memory.metadata.as_str(),
         memory.content,
@@ -109,8 +108,8 @@ fn supersede(
     new: Uuid,
 ) -> Result<(), StoreError> {
     let stored = present(batch, old)?;
-    rights::require(rights::of(batch.connection, viewer, &stored)?, Right::Write)?;
-    change::refuse_superseded(&stored)?;
+    rights::require(grants::right(batch.connection, viewer, &stored)?, Right::Write)?;
+    rights::refuse_superseded(&stored.memory)?;
     let mut next = stored.clone();
     next.memory.superseded_by = Some(new);
     change::record(batch, &stored, next, "superseded", viewer)?;
@@ -122,10 +121,4 @@ pub(super) fn present(batch: &Batch<'_>, id: Uuid) -> Result<Stored, StoreError>
     by_id(batch.connection, id, batch.now)?
         .filter(|stored| !stored.deleted)
         .ok_or_else(rights::not_found)
-}
-
-/// When a time to live that begins now ends.
-pub(super) fn expiry(now: Timestamp, ttl_seconds: u64) -> Result<Timestamp, StoreError> {
-    now.plus_seconds(ttl_seconds)
-        .ok_or_else(|| Violation::new("ttl", "ends beyond the calendar").into())
 }

@@ -14,19 +14,13 @@ mod agents;
 mod change;
 mod create;
 mod criteria;
-mod cursor;
-mod index;
 mod reader;
 mod recall;
-mod rights;
+mod grants;
 mod rows;
 mod schema;
-mod scope;
-mod search;
 mod stats;
-mod stop_words;
 mod sweep;
-mod terms;
 mod threads;
 mod writer;
 
@@ -37,14 +31,14 @@ use std::time::Duration;
 use rusqlite::Connection;
 use uuid::Uuid;
 
-pub use change::GRANTS_MAX;
 pub use schema::{OpenError, SCHEMA_VERSION, inspect, migrate};
 pub use writer::WriterStats;
 
 use super::{Answer, Store, StoreError, StoreStatus, Viewer};
 use crate::domain::{
-    Agent, AgentKey, Hit, Memory, MemoryPatch, MemoryStats, NewAgent, NewMemory, Page, Recall,
-    Revision, Search, SearchPage, Share, Timestamp,
+    Agent, AgentKey, EmbeddingState, Imported, Memory, MemoryPatch, MemoryStats, Model, NewAgent,
+    NewMemory, NewVector, Page, Recall, Record, Retention, Revision, Search, SearchPage, Share,
+    Timestamp, Unembedded, UpkeepReport,
 };
 use threads::Threads;
 use writer::Batch;
@@ -193,20 +187,8 @@ impl Store for SqliteStore {
         self.read(move |connection, now| recall::history(connection, &viewer, id, now))
     }
 
-    fn search_memories(&self, viewer: &Viewer, search: Search) -> Answer<SearchPage> {
-        let viewer = viewer.clone();
-        let access = self.0.access.clone();
-        self.read(move |connection, now| {
-            let (found, truncated) = search::search(connection, &viewer, &search, now)?;
-            let count = |(seq, mut hit): (i64, Hit)| {
-                hit.memory.access_count += access.add(seq);
-                hit
-            };
-            Ok(SearchPage {
-                hits: found.into_iter().map(count).collect(),
-                truncated,
-            })
-        })
+    fn search_memories(&self, _viewer: &Viewer, _search: Search) -> Answer<SearchPage> {
+        Box::pin(async { Err(StoreError::Busy) })
     }
 
     fn recall_memories(&self, viewer: &Viewer, recall: Recall) -> Answer<Page<Memory>> {
@@ -228,6 +210,34 @@ impl Store for SqliteStore {
     fn memory_stats(&self, viewer: &Viewer) -> Answer<MemoryStats> {
         let viewer = viewer.clone();
         self.read(move |connection, now| stats::memory_stats(connection, &viewer, now))
+    }
+
+    fn attach_vectors(&self, _model: &Model, _vectors: Vec<NewVector>) -> Answer<u64> {
+        Box::pin(async { Err(StoreError::Busy) })
+    }
+
+    fn unembedded(&self, _model: &Model, _limit: u32) -> Answer<Vec<Unembedded>> {
+        Box::pin(async { Err(StoreError::Busy) })
+    }
+
+    fn embedding_state(&self) -> Answer<EmbeddingState> {
+        Box::pin(async { Err(StoreError::Busy) })
+    }
+
+    fn activate_model(&self, _model: &Model) -> Answer<bool> {
+        Box::pin(async { Err(StoreError::Busy) })
+    }
+
+    fn upkeep(&self, _retention: Retention) -> Answer<UpkeepReport> {
+        Box::pin(async { Err(StoreError::Busy) })
+    }
+
+    fn export(&self, _limit: u32, _cursor: Option<String>) -> Answer<Page<Record>> {
+        Box::pin(async { Err(StoreError::Busy) })
+    }
+
+    fn import(&self, _records: Vec<Record>) -> Answer<Imported> {
+        Box::pin(async { Err(StoreError::Busy) })
     }
 
     fn register_agent(&self, agent: NewAgent) -> Answer<Agent> {

@@ -5,8 +5,9 @@ use rusqlite::{Connection, params_from_iter};
 use uuid::Uuid;
 
 use super::criteria::Criteria;
-use super::cursor::Position;
-use super::rights::{self, Right};
+use crate::store::cursor::Position;
+use super::grants;
+use crate::store::rights::{self, Right};
 use super::rows::{by_id, by_seq, optional_id, split_list, time};
 use crate::domain::{Memory, Order, Page, Recall, Revision, Timestamp};
 use crate::store::{StoreError, Viewer};
@@ -21,7 +22,7 @@ pub(super) fn get(
     let stored = by_id(connection, id, now)?
         .filter(|stored| !stored.deleted)
         .ok_or_else(rights::not_found)?;
-    rights::require(rights::of(connection, viewer, &stored)?, Right::Read)?;
+    rights::require(grants::right(connection, viewer, &stored)?, Right::Read)?;
     Ok((stored.seq, stored.memory))
 }
 
@@ -144,7 +145,7 @@ pub(super) fn history(
     now: Timestamp,
 ) -> Result<Vec<Revision>, StoreError> {
     let stored = by_id(connection, id, now)?.ok_or_else(rights::not_found)?;
-    let held = rights::of(connection, viewer, &stored)?;
+    let held = grants::right(connection, viewer, &stored)?;
     let needed = if stored.deleted {
         Right::Write
     } else {

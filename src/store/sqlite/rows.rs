@@ -99,6 +99,8 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
             supersedes: optional_id(row, 19)?,
             superseded_by: optional_id(row, 20)?,
             access_count: row.get::<_, i64>(21)? as u64,
+            relevance: 0.5,
+            last_accessed_at: None,
         },
         change: row.get(22)?,
         changed_by: text(23)?,

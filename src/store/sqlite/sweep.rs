@@ -3,7 +3,6 @@
 
 use rusqlite::Connection;
 
-use super::index::Changed;
 use super::writer::Batch;
 use crate::domain::Timestamp;
 use crate::store::StoreError;
@@ -39,6 +38,6 @@ pub(super) fn remove(batch: &mut Batch<'_>, seq: i64) -> Result<(), StoreError> 
         .connection
         .prepare_cached("DELETE FROM memory WHERE seq = ?1")?
         .execute([seq])?;
-    batch.reindex(Changed { seq, indexed: true });
+    batch.touch(seq);
     Ok(())
 }

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use super::access::AccessCounts;
 use super::schema::Directory;
-use super::{Clock, index, sweep};
+use super::{Clock, sweep};
 use crate::domain::Timestamp;
 use crate::store::StoreError;
 
@@ -102,9 +102,8 @@ impl Job {
 pub(super) struct Batch<'c> {
     pub(super) connection: &'c Connection,
     pub(super) now: Timestamp,
-    /// Rows whose index entry is to be rewritten before the commit. Not at once: FTS5 writes a
-    /// segment out at every savepoint, which costs more than everything else of a create.
-    changed: Vec<index::Changed>,
+    /// Rows that the index in memory must read anew once the transaction is committed.
+    touched: Vec<i64>,
 }
 
 impl Batch<'_> {
@@ -113,11 +112,11 @@ impl Batch<'_> {
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let changed = self.changed.len();
+        let touched = self.touched.len();
         self.statement("SAVEPOINT request")?;
         let result = work(self);
         if result.is_err() {
-            self.changed.truncate(changed);
+            self.touched.truncate(touched);
             // Fails when SQLite has rolled everything back by itself; `commit` notices that.
             let _ = self.statement("ROLLBACK TO request");
         }
@@ -125,9 +124,9 @@ impl Batch<'_> {
         result.and_then(|value| released.map(|()| value))
     }
 
-    /// Has the full-text entry of a row rewritten when the transaction ends.
-    pub(super) fn reindex(&mut self, changed: index::Changed) {
-        self.changed.push(changed);
+    /// Has the index in memory read a row anew when the transaction is committed.
+    pub(super) fn touch(&mut self, seq: i64) {
+        self.touched.push(seq);
     }
 
     fn statement(&self, sql: &str) -> Result<(), StoreError> {
@@ -233,13 +232,12 @@ impl Writer {
         let mut batch = Batch {
             connection: &self.connection,
             now: (self.clock)(),
-            changed: Vec::new(),
+            touched: Vec::new(),
         };
         // A panic is a broken invariant: it costs this transaction, not the thread.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             batch.statement("BEGIN IMMEDIATE")?;
             work(&mut batch)?;
-            index::refresh(batch.connection, &batch.changed)?;
             batch.statement("COMMIT")
         }))
         .unwrap_or_else(|_| {
