@@ -1,7 +1,7 @@
 //! Finding memories: search, recall, stats.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::arguments::{Nothing, arguments};

@@ -3,7 +3,10 @@
 //! ```text
 //! recall: base64url( 1 | order u8 | key i64 BE | seq i64 BE )
 //! agents: base64url( 2 | id of the last agent )
+//! export: base64url( 4 | seq i64 BE )
 //! ```
+//!
+//! Searches have theirs in `ranking/cursor.rs`, which begins with 3.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,6 +15,7 @@ use crate::domain::{Order, Violation};
 
 const RECALL: u8 = 1;
 const AGENTS: u8 = 2;
+const EXPORT: u8 = 4;
 
 /// The last memory of a page in the order of the recall.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +61,24 @@ pub(super) fn write_agent(id: &str) -> String {
 pub(super) fn parse_agent(text: &str) -> Result<String, Violation> {
     match &decode(text)?[..] {
         [AGENTS, id @ ..] => String::from_utf8(id.to_vec()).map_err(|_| unknown()),
+        _ => Err(unknown()),
+    }
+}
+
+/// The cursor of an export after the memory in row `seq`.
+pub(super) fn write_export(seq: i64) -> String {
+    let mut bytes = vec![EXPORT];
+    bytes.extend(seq.to_be_bytes());
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// The row after which the page of an export begins.
+pub(super) fn parse_export(text: &str) -> Result<i64, Violation> {
+    match &decode(text)?[..] {
+        [EXPORT, seq @ ..] => {
+            let seq = <[u8; 8]>::try_from(seq).map_err(|_| unknown())?;
+            Ok(i64::from_be_bytes(seq))
+        }
         _ => Err(unknown()),
     }
 }

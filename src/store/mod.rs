@@ -16,9 +16,11 @@ use crate::domain::{
 };
 
 mod cursor;
+pub mod index;
 pub mod ranking;
 mod rights;
 pub mod sqlite;
+pub mod vectors;
 
 pub use rights::GRANTS_MAX;
 

@@ -11,6 +11,8 @@ use crate::domain::Timestamp;
 
 /// Relevance of a new memory.
 pub const RELEVANCE_NEW: f64 = 0.5;
+/// Time in which relevance without reads halves.
+pub const RELEVANCE_HALF_LIFE: Duration = Duration::from_secs(30 * 86_400);
 /// Part of the way to 1 that a read goes: ten reads in a row lift a new memory to 0.83.
 const REINFORCEMENT: f64 = 0.1;
 
@@ -28,7 +30,7 @@ pub fn reinforced(relevance: f64, reads: u64) -> f64 {
 /// How long memories are kept that nobody uses.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Retention {
-    /// Time in which relevance without reads halves.
+    /// Time in which relevance without reads halves; [`RELEVANCE_HALF_LIFE`] but in tests.
     pub half_life: Duration,
     /// A memory is pruned when relevance times importance falls below this; 0 prunes nothing.
     pub prune_below: f64,
@@ -39,8 +41,6 @@ pub struct Retention {
 /// What one run of the upkeep did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct UpkeepReport {
-    /// Memories looked at.
-    pub examined: u64,
     /// Removed because their time to live had ended.
     pub expired: u64,
     /// Deleted because nobody used them; their history stays.

@@ -39,6 +39,11 @@ impl SearchCursor {
         }
     }
 
+    /// The score of the last hit.
+    pub fn score(&self) -> f64 {
+        self.score
+    }
+
     /// Does the page begin before `ranked`?
     pub(super) fn is_before(&self, ranked: &Ranked) -> bool {
         self.score

@@ -9,8 +9,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use parking_lot::Mutex;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
+use super::rows::{optional_time, time};
+use crate::domain::Timestamp;
+use crate::domain::memory::{RELEVANCE_HALF_LIFE, RELEVANCE_NEW, decayed, reinforced};
 use crate::store::StoreError;
 
 /// Memories with unwritten counts: half a second at more reads than the reader threads manage.
@@ -59,15 +62,35 @@ impl AccessCounts {
         }
     }
 
-    /// Adds `counts` to the stored ones; a memory that is gone is passed over.
-    pub(super) fn write(connection: &Connection, counts: &[(i64, u64)]) -> Result<(), StoreError> {
+    /// Adds `counts` to the stored ones, and the reads to the relevance, as of `now`; a memory
+    /// that is gone is passed over.
+    pub(super) fn write(
+        connection: &Connection,
+        counts: &[(i64, u64)],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut known = connection.prepare_cached(
+            "SELECT m.created_at, a.relevance, a.accessed_at
+             FROM memory m LEFT JOIN memory_access a ON a.memory = m.seq WHERE m.seq = ?1",
+        )?;
         let mut add = connection.prepare_cached(
-            "INSERT INTO memory_access (memory, count)
-             SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM memory WHERE seq = ?1)
-             ON CONFLICT (memory) DO UPDATE SET count = count + excluded.count",
+            "INSERT INTO memory_access (memory, count, relevance, accessed_at)
+             VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (memory) DO UPDATE SET count = count + excluded.count,
+                 relevance = excluded.relevance, accessed_at = excluded.accessed_at",
         )?;
         for (seq, count) in counts {
-            add.execute((seq, *count as i64))?;
+            let before = known
+                .query_row([seq], |row| {
+                    let relevance = row.get::<_, Option<f64>>(1)?.unwrap_or(RELEVANCE_NEW);
+                    let since = optional_time(row, 2)?.map_or_else(|| time(row, 0), Ok)?;
+                    Ok(decayed(relevance, since, now, RELEVANCE_HALF_LIFE))
+                })
+                .optional()?;
+            if let Some(before) = before {
+                let relevance = reinforced(before, *count);
+                add.execute((seq, *count as i64, relevance, now.as_micros()))?;
+            }
         }
         Ok(())
     }

@@ -3,14 +3,12 @@
 //! Invariants: rights are checked before versions, so a conflict tells nothing to who may not
 //! write; the version that a change replaces moves to `revision` in the same savepoint.
 
-use std::sync::Arc;
-
 use uuid::Uuid;
 
 use super::create::present;
 use super::rows::{Stored, by_id, join_list};
 use super::writer::Batch;
-use super::{grants, sweep};
+use super::{documents, grants, upkeep, vectors};
 use crate::domain::{Access, Memory, MemoryPatch, Share, Timestamp};
 use crate::store::rights::{self, Right};
 use crate::store::{StoreError, Viewer, ranking};
@@ -49,7 +47,7 @@ pub(super) fn update(
             .prepare_cached("DELETE FROM memory_grant WHERE memory = ?1")?
             .execute([stored.seq])?;
     }
-    record(batch, &stored, next, "updated", viewer)
+    record(batch, &stored, next, "updated", &viewer.key.agent)
 }
 
 /// Hides the memory, or with `purge` removes every trace of it.
@@ -69,12 +67,12 @@ pub(super) fn delete(
     rights::expect_version(&stored.memory, expected_version)?;
     let version = stored.memory.version;
     if purge {
-        sweep::remove(batch, stored.seq)?;
+        upkeep::remove(batch, stored.seq)?;
         return Ok(version);
     }
     let mut next = stored.clone();
     next.deleted = true;
-    record(batch, &stored, next, "deleted", viewer)?;
+    record(batch, &stored, next, "deleted", &viewer.key.agent)?;
     Ok(version)
 }
 
@@ -116,7 +114,7 @@ pub(super) fn share(
     if share.permission.is_some() && next.memory.access_level == Access::Private {
         next.memory.access_level = Access::Shared;
     }
-    record(batch, &stored, next, "shared", viewer)
+    record(batch, &stored, next, "shared", &viewer.key.agent)
 }
 
 fn check_grants(batch: &Batch<'_>, seq: i64) -> Result<(), StoreError> {
@@ -133,14 +131,17 @@ pub(super) fn record(
     before: &Stored,
     mut next: Stored,
     change: &str,
-    viewer: &Viewer,
+    changed_by: &str,
 ) -> Result<Memory, StoreError> {
     next.change = change.into();
-    next.changed_by = Arc::clone(&viewer.key.agent);
+    next.changed_by = changed_by.into();
     next.memory.version += 1;
     next.memory.updated_at = batch.now;
     keep_revision(batch, before)?;
     write(batch, &next)?;
+    if next.memory.content != before.memory.content {
+        write_text(batch, &next)?;
+    }
     batch.touch(before.seq);
     Ok(next.memory)
 }
@@ -169,13 +170,14 @@ fn keep_revision(batch: &Batch<'_>, before: &Stored) -> Result<(), StoreError> {
 fn write(batch: &Batch<'_>, next: &Stored) -> Result<(), StoreError> {
     let memory = &next.memory;
     let micros = |time: Option<Timestamp>| time.map(Timestamp::as_micros);
+    let terms = ranking::of_memory(&memory.content, memory.kind.as_deref(), &memory.tags);
     let mut statement = batch.connection.prepare_cached(
         "UPDATE memory SET access = ?2, version = ?3, change = ?4, changed_by = ?5,
              updated_at = ?6, valid_from = ?7, valid_to = ?8, expires_at = ?9,
              deleted_at = iif(?10, coalesce(deleted_at, ?6), NULL),
              superseded_at = iif(?11 IS NULL, NULL, coalesce(superseded_at, ?6)),
              superseded_by = ?11, kind = ?12, tags = ?13, importance = ?14, trust = ?15,
-             source = ?16, words = ?17, content_bytes = ?18, metadata = ?19, content = ?20
+             source = ?16, words = ?17, content_bytes = ?18, terms = ?19
          WHERE seq = ?1",
     )?;
     statement.execute(rusqlite::params![
@@ -195,10 +197,25 @@ fn write(batch: &Batch<'_>, next: &Stored) -> Result<(), StoreError> {
         memory.importance,
         memory.trust,
         memory.source,
-        0i64,
+        terms.words,
         memory.content.len() as i64,
-        memory.metadata.as_str(),
-        memory.content,
+        documents::terms_blob(&terms),
     ])?;
+    batch
+        .connection
+        .prepare_cached("UPDATE memory_content SET metadata = ?2 WHERE memory = ?1")?
+        .execute((next.seq, memory.metadata.as_str()))?;
     Ok(())
+}
+
+/// A new text has no vector until one is computed for it.
+fn write_text(batch: &Batch<'_>, next: &Stored) -> Result<(), StoreError> {
+    let connection = batch.connection;
+    connection
+        .prepare_cached("UPDATE memory_content SET content = ?2 WHERE memory = ?1")?
+        .execute((next.seq, &next.memory.content))?;
+    connection
+        .prepare_cached("UPDATE memory SET text_version = version WHERE seq = ?1")?
+        .execute([next.seq])?;
+    vectors::remove(connection, next.seq)
 }

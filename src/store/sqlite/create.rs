@@ -1,12 +1,13 @@
 //! Storing memories, with what a new one supersedes.
 
+use rusqlite::Connection;
 use uuid::Uuid;
 
 use super::rows::{Stored, by_id, join_list};
 use super::writer::Batch;
-use super::{change, grants};
+use super::{change, documents, grants, vectors};
 use crate::domain::memory::{RELEVANCE_NEW, expiry};
-use crate::domain::{Access, Memory, NewMemory, Timestamp};
+use crate::domain::{Access, Embedded, Memory, NewMemory, Timestamp};
 use crate::store::rights::{self, Right};
 use crate::store::{StoreError, Viewer, ranking};
 
@@ -37,7 +38,7 @@ fn create(batch: &mut Batch<'_>, new: NewMemory) -> Result<Memory, StoreError> {
         };
         supersede(batch, &viewer, old, id)?;
     }
-    let NewMemory { owner, tags, .. } = new;
+    let NewMemory { owner, tags, vector, .. } = new;
     let memory = Memory {
         id,
         namespace: owner.namespace,
@@ -63,26 +64,33 @@ fn create(batch: &mut Batch<'_>, new: NewMemory) -> Result<Memory, StoreError> {
         relevance: RELEVANCE_NEW,
         last_accessed_at: None,
     };
-    let seq = insert(batch, &memory)?;
+    let seq = insert(batch.connection, &memory)?;
+    if let Some(Embedded { model, vector }) = vector {
+        vectors::put(batch, &model, seq, &vector)?;
+    }
     batch.touch(seq);
     Ok(memory)
 }
 
-fn insert(batch: &Batch<'_>, memory: &Memory) -> Result<i64, StoreError> {
+/// Writes a memory that is not stored yet, as it is; returns its row.
+pub(super) fn insert(connection: &Connection, memory: &Memory) -> Result<i64, StoreError> {
     let micros = |time: Option<Timestamp>| time.map(Timestamp::as_micros);
-    let mut statement = batch.connection.prepare_cached(
+    let terms = ranking::of_memory(&memory.content, memory.kind.as_deref(), &memory.tags);
+    let mut statement = connection.prepare_cached(
         "INSERT INTO memory (id, namespace, agent, access, version, change, changed_by, created_at,
              updated_at, valid_from, valid_to, expires_at, supersedes, kind, tags, importance,
-             trust, source, session, words, content_bytes, metadata, content)
-         VALUES (?1, ?2, ?3, ?4, 1, 'created', ?3, ?5, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,
-             ?15, ?16, ?17, ?18, ?19)",
+             trust, source, session, words, content_bytes, text_version, terms)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'created', ?3, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,
+             ?16, ?17, ?18, ?19, ?5, ?20)",
     )?;
-    Ok(statement.insert(rusqlite::params![
+    let seq = statement.insert(rusqlite::params![
         memory.id.as_bytes(),
         &*memory.namespace,
         &*memory.agent_id,
         memory.access_level.as_str(),
+        memory.version as i64,
         memory.created_at.as_micros(),
+        memory.updated_at.as_micros(),
         micros(memory.valid_from),
         micros(memory.valid_to),
         micros(memory.expires_at),
@@ -93,11 +101,16 @@ fn insert(batch: &Batch<'_>, memory: &Memory) -> Result<i64, StoreError> {
         memory.trust,
         memory.source,
         memory.session_id.as_ref().map(Uuid::as_bytes),
-        0i64,
+        terms.words,
         memory.content.len() as i64,
-        memory.metadata.as_str(),
-        memory.content,
-    ])?)
+        documents::terms_blob(&terms),
+    ])?;
+    connection
+        .prepare_cached(
+            "INSERT INTO memory_content (memory, metadata, content) VALUES (?1, ?2, ?3)",
+        )?
+        .execute((seq, memory.metadata.as_str(), &memory.content))?;
+    Ok(seq)
 }
 
 /// Marks the memory `old` as replaced by `new`.
@@ -112,7 +125,7 @@ fn supersede(
     rights::refuse_superseded(&stored.memory)?;
     let mut next = stored.clone();
     next.memory.superseded_by = Some(new);
-    change::record(batch, &stored, next, "superseded", viewer)?;
+    change::record(batch, &stored, next, "superseded", &viewer.key.agent)?;
     Ok(())
 }
 

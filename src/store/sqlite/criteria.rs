@@ -38,6 +38,12 @@ impl Criteria {
         if let Some(agent) = &filter.agent {
             criteria.compare("m.agent =", agent.clone());
         }
+        if let Some(source) = &filter.source {
+            criteria.compare("m.source =", source.clone());
+        }
+        if let Some(trust) = filter.trust_min {
+            criteria.compare("m.trust >=", trust);
+        }
         if let Some(importance) = filter.importance_min {
             criteria.compare("m.importance >=", importance);
         }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! shards --> writer queue --> writer thread --\
-//!        \-> reader queue --> reader threads --+--> tmws.db (WAL, FTS5)
+//!        \-> reader queue --> reader threads --+--> tmws.db (WAL)
 //! ```
 //!
 //! Invariants: no method blocks the calling shard: it puts a request into a bounded queue
@@ -12,16 +12,23 @@
 mod access;
 mod agents;
 mod change;
+mod changes;
 mod create;
 mod criteria;
+mod documents;
+mod functions;
 mod reader;
 mod recall;
 mod grants;
+mod load;
 mod rows;
 mod schema;
+mod search;
 mod stats;
-mod sweep;
 mod threads;
+mod transfer;
+mod upkeep;
+mod vectors;
 mod writer;
 
 use std::path::Path;
@@ -187,8 +194,17 @@ impl Store for SqliteStore {
         self.read(move |connection, now| recall::history(connection, &viewer, id, now))
     }
 
-    fn search_memories(&self, _viewer: &Viewer, _search: Search) -> Answer<SearchPage> {
-        Box::pin(async { Err(StoreError::Busy) })
+    fn search_memories(&self, viewer: &Viewer, search: Search) -> Answer<SearchPage> {
+        let viewer = viewer.clone();
+        let (access, index) = (self.0.access.clone(), self.0.index.clone());
+        self.read(move |connection, now| {
+            let answered = search::search(connection, &index, &viewer, &search, now)?;
+            Ok(answered.into_page(|seq, hit| {
+                if search.counts_access {
+                    hit.memory.access_count += access.add(seq);
+                }
+            }))
+        })
     }
 
     fn recall_memories(&self, viewer: &Viewer, recall: Recall) -> Answer<Page<Memory>> {
@@ -212,32 +228,47 @@ impl Store for SqliteStore {
         self.read(move |connection, now| stats::memory_stats(connection, &viewer, now))
     }
 
-    fn attach_vectors(&self, _model: &Model, _vectors: Vec<NewVector>) -> Answer<u64> {
-        Box::pin(async { Err(StoreError::Busy) })
+    fn attach_vectors(&self, model: &Model, vectors: Vec<NewVector>) -> Answer<u64> {
+        let model = model.clone();
+        let bytes = vectors.len() * model.dimension * size_of::<f32>();
+        self.write(bytes, move |batch| {
+            batch.isolated(|batch| vectors::attach(batch, &model, &vectors))
+        })
     }
 
-    fn unembedded(&self, _model: &Model, _limit: u32) -> Answer<Vec<Unembedded>> {
-        Box::pin(async { Err(StoreError::Busy) })
+    fn unembedded(&self, model: &Model, limit: u32) -> Answer<Vec<Unembedded>> {
+        let model = model.clone();
+        self.read(move |connection, _| vectors::unembedded(connection, &model, limit))
     }
 
     fn embedding_state(&self) -> Answer<EmbeddingState> {
-        Box::pin(async { Err(StoreError::Busy) })
+        self.read(|connection, _| vectors::state(connection))
     }
 
-    fn activate_model(&self, _model: &Model) -> Answer<bool> {
-        Box::pin(async { Err(StoreError::Busy) })
+    fn activate_model(&self, model: &Model) -> Answer<bool> {
+        let model = model.clone();
+        self.write(0, move |batch| {
+            batch.isolated(|batch| vectors::activate(batch, &model))
+        })
     }
 
-    fn upkeep(&self, _retention: Retention) -> Answer<UpkeepReport> {
-        Box::pin(async { Err(StoreError::Busy) })
+    fn upkeep(&self, retention: Retention) -> Answer<UpkeepReport> {
+        self.write(0, move |batch| {
+            batch.isolated(|batch| upkeep::run(batch, &retention))
+        })
     }
 
-    fn export(&self, _limit: u32, _cursor: Option<String>) -> Answer<Page<Record>> {
-        Box::pin(async { Err(StoreError::Busy) })
+    fn export(&self, limit: u32, cursor: Option<String>) -> Answer<Page<Record>> {
+        self.read(move |connection, now| {
+            transfer::export(connection, limit, cursor.as_deref(), now)
+        })
     }
 
-    fn import(&self, _records: Vec<Record>) -> Answer<Imported> {
-        Box::pin(async { Err(StoreError::Busy) })
+    fn import(&self, records: Vec<Record>) -> Answer<Imported> {
+        let bytes = records.iter().map(|record| record.memory.content.len()).sum();
+        self.write(bytes, move |batch| {
+            batch.isolated(|batch| transfer::import(batch, &records))
+        })
     }
 
     fn register_agent(&self, agent: NewAgent) -> Answer<Agent> {

@@ -154,12 +154,31 @@ pub(super) fn history(
     if held < needed {
         return Err(rights::not_found());
     }
+    let mut revisions = revisions(connection, stored.seq)?;
+    let memory = stored.memory;
+    revisions.push(Revision {
+        version: memory.version,
+        superseded_by: memory
+            .superseded_by
+            .filter(|_| stored.change == "superseded"),
+        change: stored.change,
+        changed_by: stored.changed_by,
+        recorded_at: memory.updated_at,
+        content: memory.content,
+        tags: memory.tags,
+        importance: memory.importance,
+    });
+    Ok(revisions)
+}
+
+/// The versions of a memory before the present one, oldest first.
+pub(super) fn revisions(connection: &Connection, seq: i64) -> Result<Vec<Revision>, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT version, change, changed_by, recorded_at, tags, importance, superseded_by, content
          FROM revision WHERE memory = ?1 ORDER BY version",
     )?;
-    let mut revisions = statement
-        .query_map([stored.seq], |row| {
+    let revisions = statement
+        .query_map([seq], |row| {
             Ok(Revision {
                 version: row.get::<_, i64>(0)? as u64,
                 change: row.get(1)?,
@@ -179,18 +198,5 @@ pub(super) fn history(
             })
         })?
         .collect::<Result<Vec<_>, _>>()?;
-    let memory = stored.memory;
-    revisions.push(Revision {
-        version: memory.version,
-        superseded_by: memory
-            .superseded_by
-            .filter(|_| stored.change == "superseded"),
-        change: stored.change,
-        changed_by: stored.changed_by,
-        recorded_at: memory.updated_at,
-        content: memory.content,
-        tags: memory.tags,
-        importance: memory.importance,
-    });
     Ok(revisions)
 }

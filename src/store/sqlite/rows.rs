@@ -8,6 +8,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
 use uuid::Uuid;
 
+use crate::domain::memory::{RELEVANCE_HALF_LIFE, RELEVANCE_NEW, decayed};
 use crate::domain::{Access, AgentKey, JsonObject, Memory, Timestamp};
 use crate::store::StoreError;
 
@@ -34,12 +35,13 @@ impl Stored {
 macro_rules! select {
     ($condition:literal) => {
         concat!(
-            "SELECT m.seq, m.id, m.namespace, m.agent, m.content, m.kind, m.tags, m.importance,
-                    m.access, m.metadata, m.source, m.session, m.trust, m.version, m.created_at,
+            "SELECT m.seq, m.id, m.namespace, m.agent, c.content, m.kind, m.tags, m.importance,
+                    m.access, c.metadata, m.source, m.session, m.trust, m.version, m.created_at,
                     m.updated_at, m.valid_from, m.valid_to, m.expires_at, m.supersedes,
                     m.superseded_by, coalesce(a.count, 0), m.change, m.changed_by,
-                    m.deleted_at IS NOT NULL
-             FROM memory m LEFT JOIN memory_access a ON a.memory = m.seq
+                    m.deleted_at IS NOT NULL, a.relevance, a.accessed_at
+             FROM memory m JOIN memory_content c ON c.memory = m.seq
+             LEFT JOIN memory_access a ON a.memory = m.seq
              WHERE (m.expires_at IS NULL OR m.expires_at > ?2) AND ",
             $condition
         )
@@ -54,7 +56,7 @@ pub(super) fn by_id(
 ) -> Result<Option<Stored>, StoreError> {
     let mut statement = connection.prepare_cached(select!("m.id = ?1"))?;
     Ok(statement
-        .query_row((id.as_bytes(), now.as_micros()), stored)
+        .query_row((id.as_bytes(), now.as_micros()), |row| stored(row, now))
         .optional()?)
 }
 
@@ -66,15 +68,19 @@ pub(super) fn by_seq(
 ) -> Result<Option<Stored>, StoreError> {
     let mut statement = connection.prepare_cached(select!("m.seq = ?1"))?;
     Ok(statement
-        .query_row((seq, now.as_micros()), stored)
+        .query_row((seq, now.as_micros()), |row| stored(row, now))
         .optional()?)
 }
 
-fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+pub(super) fn stored(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<Stored> {
     let text =
         |column: usize| Ok::<Arc<str>, rusqlite::Error>(row.get_ref(column)?.as_str()?.into());
     let access = row.get_ref(8)?.as_str()?;
     let metadata = row.get_ref(9)?.as_str()?;
+    let created_at = time(row, 14)?;
+    let last_accessed_at = optional_time(row, 26)?;
+    let relevance = row.get::<_, Option<f64>>(25)?.unwrap_or(RELEVANCE_NEW);
+    let since = last_accessed_at.unwrap_or(created_at);
     Ok(Stored {
         seq: row.get(0)?,
         memory: Memory {
@@ -91,7 +97,7 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
             session_id: optional_id(row, 11)?,
             trust: row.get(12)?,
             version: row.get::<_, i64>(13)? as u64,
-            created_at: time(row, 14)?,
+            created_at,
             updated_at: time(row, 15)?,
             valid_from: optional_time(row, 16)?,
             valid_to: optional_time(row, 17)?,
@@ -99,8 +105,8 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
             supersedes: optional_id(row, 19)?,
             superseded_by: optional_id(row, 20)?,
             access_count: row.get::<_, i64>(21)? as u64,
-            relevance: 0.5,
-            last_accessed_at: None,
+            relevance: decayed(relevance, since, now, RELEVANCE_HALF_LIFE),
+            last_accessed_at,
         },
         change: row.get(22)?,
         changed_by: text(23)?,

@@ -11,15 +11,18 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use super::functions;
+
 /// The database inside the data directory.
 const DATABASE: &str = "tmws.db";
 /// The file whose lock says that a server uses the directory.
 const LOCK: &str = "tmws.lock";
 
 /// Applied in order; the position plus one is the schema version.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../../../migrations/sqlite/0001_memories.sql"),
     include_str!("../../../migrations/sqlite/0002_agents.sql"),
+    include_str!("../../../migrations/sqlite/0003_meaning.sql"),
 ];
 
 /// Schema version that this program reads and writes.
@@ -204,6 +207,7 @@ pub fn inspect(dir: &Path) -> Result<Option<u32>, OpenError> {
 }
 
 fn apply(connection: &mut Connection, from: u32) -> rusqlite::Result<()> {
+    functions::register(connection)?;
     let transaction = connection.transaction()?;
     transaction.execute_batch(MIGRATIONS[from as usize])?;
     // Inside the transaction: the version and the tables it stands for change together.

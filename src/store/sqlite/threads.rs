@@ -13,9 +13,11 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::access::AccessCounts;
+use super::load;
 use super::schema::{Directory, OpenError};
 use super::writer::Progress;
 use super::{Clock, SqliteOptions, reader, writer};
+use crate::store::index::Index;
 use crate::store::{Answer, StoreError};
 
 pub(super) struct Threads {
@@ -25,6 +27,7 @@ pub(super) struct Threads {
     handles: Mutex<Vec<JoinHandle<()>>>,
     closed: AtomicBool,
     pub(super) access: Arc<AccessCounts>,
+    pub(super) index: Arc<Index>,
     pub(super) progress: Arc<Progress>,
     pub(super) clock: Clock,
     /// The database file, for its size. The lock on its directory is with the threads alone.
@@ -44,6 +47,7 @@ impl Threads {
             handles: Mutex::default(),
             closed: AtomicBool::new(false),
             access: Arc::default(),
+            index: Arc::new(load::index(&directory, &connection)?),
             progress: Arc::default(),
             clock: options.clock.clone(),
             database: directory.database.clone(),
@@ -53,6 +57,7 @@ impl Threads {
             connection,
             requests: write_requests,
             access: threads.access.clone(),
+            index: threads.index.clone(),
             progress: threads.progress.clone(),
             clock: options.clock,
             directory: directory.clone(),

@@ -19,9 +19,12 @@ use tokio::sync::oneshot;
 
 use super::access::AccessCounts;
 use super::schema::Directory;
-use super::{Clock, sweep};
-use crate::domain::Timestamp;
+use super::changes::Changes;
+use super::{Clock, upkeep};
+use crate::domain::{Model, Timestamp};
 use crate::store::StoreError;
+use crate::store::index::{ActiveModel, Index};
+use crate::store::vectors::Quantized;
 
 /// Requests in one transaction: beyond a few hundred the sync is spread thin enough, and the
 /// first caller would only wait longer.
@@ -102,8 +105,8 @@ impl Job {
 pub(super) struct Batch<'c> {
     pub(super) connection: &'c Connection,
     pub(super) now: Timestamp,
-    /// Rows that the index in memory must read anew once the transaction is committed.
-    touched: Vec<i64>,
+    /// What the index in memory must be told once the transaction is committed.
+    pub(super) changes: Changes,
 }
 
 impl Batch<'_> {
@@ -112,11 +115,14 @@ impl Batch<'_> {
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let touched = self.touched.len();
+        let (rows, vectors) = (self.changes.rows.len(), self.changes.vectors.len());
+        let model = self.changes.model.clone();
         self.statement("SAVEPOINT request")?;
         let result = work(self);
         if result.is_err() {
-            self.touched.truncate(touched);
+            self.changes.rows.truncate(rows);
+            self.changes.vectors.truncate(vectors);
+            self.changes.model = model;
             // Fails when SQLite has rolled everything back by itself; `commit` notices that.
             let _ = self.statement("ROLLBACK TO request");
         }
@@ -126,7 +132,17 @@ impl Batch<'_> {
 
     /// Has the index in memory read a row anew when the transaction is committed.
     pub(super) fn touch(&mut self, seq: i64) {
-        self.touched.push(seq);
+        self.changes.rows.push(seq);
+    }
+
+    /// Has the index in memory take a vector in when the transaction is committed.
+    pub(super) fn touch_vector(&mut self, model: i64, seq: i64, vector: Quantized) {
+        self.changes.vectors.push((model, seq, vector));
+    }
+
+    /// Has the index in memory change to another model when the transaction is committed.
+    pub(super) fn cut_over(&mut self, id: i64, model: Model) {
+        self.changes.model = Some(ActiveModel { id, model });
     }
 
     fn statement(&self, sql: &str) -> Result<(), StoreError> {
@@ -140,6 +156,7 @@ pub(super) struct Writer {
     pub(super) connection: Connection,
     pub(super) requests: Receiver<Message>,
     pub(super) access: Arc<AccessCounts>,
+    pub(super) index: Arc<Index>,
     pub(super) progress: Arc<Progress>,
     pub(super) clock: Clock,
     /// Dropped last: the directory stays locked until the connection is closed.
@@ -232,13 +249,15 @@ impl Writer {
         let mut batch = Batch {
             connection: &self.connection,
             now: (self.clock)(),
-            touched: Vec::new(),
+            changes: Changes::default(),
         };
         // A panic is a broken invariant: it costs this transaction, not the thread.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             batch.statement("BEGIN IMMEDIATE")?;
             work(&mut batch)?;
-            batch.statement("COMMIT")
+            batch.statement("COMMIT")?;
+            // Before anybody is told: who reads the answer finds what it says.
+            batch.changes.apply(batch.connection, &self.index)
         }))
         .unwrap_or_else(|_| {
             Err(StoreError::Unavailable(
@@ -276,14 +295,14 @@ impl Writer {
         let access = self.access.clone();
         let counts = access.snapshot();
         let failing = self.progress.failing();
-        let due = sweep::is_due(&self.connection, (self.clock)()).unwrap_or(false);
+        let due = upkeep::is_due(&self.connection, (self.clock)()).unwrap_or(false);
         if counts.is_empty() && !due && !failing {
             return;
         }
         let written = self.transact(|batch| {
             batch.statement("UPDATE counter SET value = value WHERE name = 'memories'")?;
-            AccessCounts::write(batch.connection, &counts)?;
-            sweep::remove_expired(batch)
+            AccessCounts::write(batch.connection, &counts, batch.now)?;
+            upkeep::remove_expired(batch, upkeep::SWEEP_MAX).map(drop)
         });
         if written.is_ok() {
             access.subtract(&counts);

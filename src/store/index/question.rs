@@ -1,0 +1,257 @@
+//! Answering a search from the index.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::collections::HashSet;
+
+use uuid::Uuid;
+
+use super::Index;
+use super::segment::{Admission, Segment};
+use crate::domain::{AgentKey, Filter, Mode, Timestamp};
+use crate::store::ranking::{CANDIDATES, Candidate, Weights};
+use crate::store::vectors::Query;
+
+/// A search as the index understands it.
+#[derive(Debug)]
+pub struct Question<'q> {
+    /// Who asks.
+    pub viewer: &'q AgentKey,
+    /// By what to find.
+    pub mode: Mode,
+    /// Hashes of the query's terms.
+    pub terms: &'q [u64],
+    /// The query's vector; without it nothing is found by meaning.
+    pub vector: Option<&'q Query>,
+    /// What may be found.
+    pub filter: &'q Filter,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// What may answer a question.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The candidates with their rows; similarities are those of the quantised vectors.
+    pub candidates: Vec<(i64, Candidate)>,
+    /// There are more than were kept.
+    pub more: bool,
+}
+
+impl Index {
+    /// The candidates of a search, as `ranking` defines them.
+    pub fn find(&self, question: &Question<'_>) -> Found {
+        let owned_only = !question.filter.include_shared;
+        let viewer = question.viewer;
+        let segments = self.visible(viewer, owned_only);
+        let admission = Admission::new(
+            question.filter,
+            owned_only.then_some((&*viewer.namespace, &*viewer.agent)),
+            question.now,
+            &self.names.read(),
+        );
+        let segments: Vec<_> = segments.iter().map(|segment| segment.read()).collect();
+        let segments: Vec<&Segment> = segments.iter().map(|segment| &**segment).collect();
+        let words = match question.mode {
+            Mode::Semantic => None,
+            Mode::Hybrid | Mode::Lexical => Some(Words::new(&segments, question.terms, &admission)),
+        };
+        let vector = question.vector.filter(|_| question.mode != Mode::Lexical);
+        let mut best = Vec::new();
+        let mut more = false;
+        if let Some(words) = &words {
+            let by_words = words.best(&segments, &admission);
+            more |= by_words.overflown;
+            best.extend(by_words.into_places());
+        }
+        if let Some(query) = vector {
+            let by_meaning = nearest(&segments, query, &admission);
+            more |= by_meaning.overflown;
+            best.extend(by_meaning.into_places());
+        }
+        let mut seen = HashSet::with_capacity_and_hasher(best.len(), foldhash::fast::FixedState::default());
+        let candidate = |(number, slot): (usize, u32)| {
+            let segment = segments[number];
+            let entry = segment.entry(slot);
+            // A memory that is being moved stands in two segments for a moment.
+            seen.insert(entry.seq).then(|| {
+                let similarity = vector.and_then(|query| segment.similarity(query, slot));
+                let candidate = Candidate {
+                    id: entry.id,
+                    created_at: entry.created_at,
+                    similarity: similarity.map(f64::from),
+                    lexical: words.as_ref().map(|words| words.lexical(segment, number, slot)),
+                    importance: entry.importance,
+                };
+                (entry.seq, candidate)
+            })
+        };
+        Found {
+            candidates: best.into_iter().filter_map(candidate).collect(),
+            more,
+        }
+    }
+}
+
+/// The best places so far, by a score of one kind.
+#[derive(Debug, Default)]
+struct Best {
+    heap: BinaryHeap<Scored>,
+    overflown: bool,
+}
+
+/// Ordered so that the worst is the greatest, by the rules of `ranking`.
+#[derive(Debug, PartialEq)]
+struct Scored {
+    score: f64,
+    created_at: Timestamp,
+    id: Uuid,
+    place: (usize, u32),
+}
+
+impl Eq for Scored {}
+
+impl Ord for Scored {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other
+            .score
+            .total_cmp(&self.score)
+            .then(other.created_at.cmp(&self.created_at))
+            .then(other.id.cmp(&self.id))
+            .then(other.place.cmp(&self.place))
+    }
+}
+
+impl PartialOrd for Scored {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Best {
+    /// Scores below this cannot get in any more.
+    fn threshold(&self) -> f64 {
+        match self.heap.peek() {
+            Some(worst) if self.heap.len() == CANDIDATES => worst.score,
+            _ => f64::NEG_INFINITY,
+        }
+    }
+
+    fn offer(&mut self, score: f64, segment: &Segment, place: (usize, u32)) {
+        let entry = segment.entry(place.1);
+        self.heap.push(Scored {
+            score,
+            created_at: entry.created_at,
+            id: entry.id,
+            place,
+        });
+        if self.heap.len() > CANDIDATES {
+            self.overflown = true;
+            self.heap.pop();
+        }
+    }
+
+    fn into_places(self) -> impl Iterator<Item = (usize, u32)> {
+        self.heap.into_iter().map(|scored| scored.place)
+    }
+}
+
+fn nearest(segments: &[&Segment], query: &Query, admission: &Admission<'_>) -> Best {
+    let mut best = Best::default();
+    for (number, segment) in segments.iter().enumerate() {
+        let admitted = |slot| {
+            segment.is_in_scope(slot, admission) && segment.is_admitted(slot, admission)
+        };
+        segment.scan(query, CANDIDATES, admitted, |slot, similarity| {
+            let score = f64::from(similarity);
+            if score >= best.threshold() && admitted(slot) {
+                best.offer(score, segment, (number, slot));
+            }
+        });
+    }
+    best
+}
+
+/// Which terms each memory of the scope holds, and what they weigh there.
+struct Words {
+    /// One set of terms for each slot of each segment.
+    masks: Vec<Vec<u32>>,
+    /// Slots with at least one term.
+    holders: Vec<Vec<u32>>,
+    weights: Weights,
+    /// Weights of the sets of up to [`TABLE_TERMS_MAX`] terms, instead of sums over and over.
+    table: Vec<f64>,
+}
+
+/// Terms for which the weights of all their sets are computed beforehand: 1,024 sums.
+const TABLE_TERMS_MAX: usize = 10;
+
+impl Words {
+    fn new(segments: &[&Segment], terms: &[u64], admission: &Admission<'_>) -> Self {
+        let mut with_term = vec![0; terms.len()];
+        let mut masks = Vec::with_capacity(segments.len());
+        let mut holders = Vec::with_capacity(segments.len());
+        let mut memories = 0;
+        for segment in segments {
+            memories += segment.count_scope(admission);
+            let mut mask = Vec::new();
+            let mut holding = Vec::new();
+            for (place, term) in terms.iter().enumerate() {
+                let slots = segment.postings(*term);
+                if !slots.is_empty() && mask.is_empty() {
+                    mask = vec![0_u32; segment.len()];
+                }
+                for slot in slots {
+                    if !segment.is_in_scope(*slot, admission) {
+                        continue;
+                    }
+                    with_term[place] += 1;
+                    let set = &mut mask[*slot as usize];
+                    if *set == 0 {
+                        holding.push(*slot);
+                    }
+                    *set |= 1 << place;
+                }
+            }
+            masks.push(mask);
+            holders.push(holding);
+        }
+        let weights = Weights::new(memories, &with_term);
+        let table = if terms.len() <= TABLE_TERMS_MAX {
+            (0..1_u32 << terms.len()).map(|mask| weights.lexical(mask, 0)).collect()
+        } else {
+            Vec::new()
+        };
+        Self {
+            masks,
+            holders,
+            weights,
+            table,
+        }
+    }
+
+    /// The lexical score of a memory; 0 if it holds none of the terms.
+    fn lexical(&self, segment: &Segment, number: usize, slot: u32) -> f64 {
+        let mask = self.masks[number].get(slot as usize).copied().unwrap_or(0);
+        self.weights.lexical(mask, segment.words(slot))
+    }
+
+    fn best(&self, segments: &[&Segment], admission: &Admission<'_>) -> Best {
+        let mut best = Best::default();
+        for (number, segment) in segments.iter().enumerate() {
+            for slot in &self.holders[number] {
+                // What a text without any length would score.
+                let mask = self.masks[number][*slot as usize];
+                let most = self.table.get(mask as usize).copied().unwrap_or(1.0);
+                if most < best.threshold() {
+                    continue;
+                }
+                let score = self.weights.lexical(mask, segment.words(*slot));
+                if score >= best.threshold() && segment.is_admitted(*slot, admission) {
+                    best.offer(score, segment, (number, *slot));
+                }
+            }
+        }
+        best
+    }
+}

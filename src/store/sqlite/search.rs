@@ -1,0 +1,185 @@
+//! Searching: candidates from the index in memory, exact scores and texts from the database.
+
+use rusqlite::Connection;
+
+use super::rows::by_seq;
+use super::{documents, grants, vectors};
+use crate::domain::{Hit, Mode, Search, SearchPage, Timestamp};
+use crate::store::index::{ActiveModel, Index, Question};
+use crate::store::ranking::{self, Candidate, Ranked, SearchCursor};
+use crate::store::rights::{self, Right};
+use crate::store::vectors::Query;
+use crate::store::{StoreError, Viewer};
+
+/// Candidates beyond a page whose vectors are compared in full: rounding to bytes moves a memory
+/// by a place or two.
+const MARGIN: usize = 16;
+/// How far rounding may move a score.
+const SCORE_ERROR: f64 = 0.01;
+
+/// A page of hits with their rows.
+pub(super) struct Answered {
+    pub(super) hits: Vec<(i64, Hit)>,
+    pub(super) truncated: bool,
+    pub(super) next_cursor: Option<String>,
+}
+
+impl Answered {
+    /// The page, with each row's hit passed through `count`.
+    pub(super) fn into_page(self, mut count: impl FnMut(i64, &mut Hit)) -> SearchPage {
+        let hits = self.hits.into_iter().map(|(seq, mut hit)| {
+            count(seq, &mut hit);
+            hit
+        });
+        SearchPage {
+            hits: hits.collect(),
+            truncated: self.truncated,
+            next_cursor: self.next_cursor,
+        }
+    }
+}
+
+pub(super) fn search(
+    connection: &Connection,
+    index: &Index,
+    viewer: &Viewer,
+    search: &Search,
+    now: Timestamp,
+) -> Result<Answered, StoreError> {
+    let cursor = search.cursor.as_deref().map(SearchCursor::parse).transpose()?;
+    // Later pages rank by the time of the first.
+    let ranked_at = cursor.as_ref().map_or(now, |cursor| cursor.now);
+    let model = index.model();
+    let query = query_of(search, model.as_ref())?;
+    let terms: Vec<u64> = match search.mode {
+        Mode::Semantic => Vec::new(),
+        Mode::Hybrid | Mode::Lexical => ranking::of_query(&search.query)
+            .iter()
+            .map(|term| documents::term_hash(term))
+            .collect(),
+    };
+    let found = index.find(&Question {
+        viewer: &viewer.key,
+        mode: search.mode,
+        terms: &terms,
+        vector: query.as_ref(),
+        filter: &search.filter,
+        now,
+    });
+    let exact = |seq: i64, similarity: Option<f64>, buffer: &mut Vec<f32>| {
+        let (Some(query), Some(model), Some(_)) = (&query, &*model, similarity) else {
+            return Ok(similarity);
+        };
+        let there = vectors::exact(connection, model.id, seq, buffer)?;
+        let exact = there.then(|| f64::from(query.similarity(buffer)));
+        Ok::<_, StoreError>(exact.or(similarity))
+    };
+    let mut rest = in_order(search.mode, found.candidates, cursor.as_ref(), ranked_at);
+    let limit = search.limit as usize;
+    let mut buffer = Vec::new();
+    let mut compared: Vec<(i64, Candidate)> = Vec::new();
+    let (page, more) = loop {
+        let part = rest.len().min(limit + MARGIN);
+        for (seq, mut candidate) in rest.drain(..part) {
+            candidate.similarity = exact(seq, candidate.similarity, &mut buffer)?;
+            compared.push((seq, candidate));
+        }
+        let candidates: Vec<_> = compared.iter().map(|(_, candidate)| candidate.clone()).collect();
+        let (page, more) = ranking::page(
+            search.mode,
+            &candidates,
+            search.similarity_min,
+            cursor.as_ref(),
+            limit,
+            ranked_at,
+        );
+        if page.len() == limit || rest.is_empty() {
+            break (page, more || !rest.is_empty());
+        }
+    };
+    let next_cursor = page
+        .last()
+        .filter(|_| more)
+        .map(|last| SearchCursor::behind(last, ranked_at).write());
+    let mut hits = Vec::with_capacity(page.len());
+    for ranked in page {
+        let row = compared.iter().find(|(_, candidate)| candidate.id == ranked.id);
+        if let Some((seq, _)) = row
+            && let Some(hit) = hit(connection, viewer, *seq, ranked, now)?
+        {
+            hits.push((*seq, hit));
+        }
+    }
+    Ok(Answered {
+        hits,
+        truncated: found.more && !more,
+        next_cursor,
+    })
+}
+
+fn query_of(
+    search: &Search,
+    active: Option<&ActiveModel>,
+) -> Result<Option<Query>, StoreError> {
+    let Some(embedded) = search.vector.as_ref().filter(|_| search.mode != Mode::Lexical) else {
+        return Ok(None);
+    };
+    if let Some(active) = active
+        && active.model != embedded.model
+    {
+        let message = format!(
+            "vectors are of model {}, the question is of {}",
+            active.model.name, embedded.model.name
+        );
+        return Err(StoreError::Conflict {
+            message,
+            current_version: None,
+        });
+    }
+    Ok(Some(Query::new(&embedded.vector)))
+}
+
+/// Candidates from the best on by their approximate scores, without those that an earlier page
+/// has shown for sure.
+fn in_order(
+    mode: Mode,
+    candidates: Vec<(i64, Candidate)>,
+    after: Option<&SearchCursor>,
+    now: Timestamp,
+) -> Vec<(i64, Candidate)> {
+    let mut ranked: Vec<_> = candidates
+        .into_iter()
+        .map(|(seq, candidate)| (Ranked::new(mode, &candidate, now), seq, candidate))
+        .filter(|(ranked, ..)| after.is_none_or(|cursor| ranked.score <= cursor.score() + SCORE_ERROR))
+        .collect();
+    ranked.sort_unstable_by(|a, b| a.0.compare(&b.0));
+    ranked
+        .into_iter()
+        .map(|(_, seq, candidate)| (seq, candidate))
+        .collect()
+}
+
+/// Reads a memory that the index has found. It may have changed since then, so rights are asked
+/// once more of the row itself.
+fn hit(
+    connection: &Connection,
+    viewer: &Viewer,
+    seq: i64,
+    ranked: Ranked,
+    now: Timestamp,
+) -> Result<Option<Hit>, StoreError> {
+    let Some(stored) = by_seq(connection, seq, now)?.filter(|stored| !stored.deleted) else {
+        return Ok(None);
+    };
+    // Most need no look at the grants.
+    if rights::of(viewer, &stored.memory, None) < Right::Read
+        && grants::right(connection, viewer, &stored)? < Right::Read
+    {
+        return Ok(None);
+    }
+    Ok(Some(Hit {
+        memory: stored.memory,
+        score: ranked.score,
+        parts: ranked.parts,
+    }))
+}
