@@ -186,6 +186,7 @@ def pairs(name):
 
 
 def conversations(name):
+    """Every turn of every conversation is a document: its text, without the speaker."""
     documents, questions, answers = [], [], []
     for line in rows(name):
         first = len(documents)
