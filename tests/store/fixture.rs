@@ -80,6 +80,16 @@ impl Fixture {
     }
 
     pub(crate) fn search_with(&self, viewer: &Viewer, query: &str, filter: Filter) -> SearchPage {
+        self.search_page(viewer, query, filter, None)
+    }
+
+    pub(crate) fn search_page(
+        &self,
+        viewer: &Viewer,
+        query: &str,
+        filter: Filter,
+        cursor: Option<String>,
+    ) -> SearchPage {
         let query = query.into();
         block(self.store.search_memories(
             viewer,
@@ -90,7 +100,7 @@ impl Fixture {
                 filter,
                 similarity_min: None,
                 limit: 10,
-                cursor: None,
+                cursor,
                 counts_access: true,
             },
         ))

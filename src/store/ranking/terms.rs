@@ -45,12 +45,12 @@ pub fn of_memory(content: &str, kind: Option<&str>, tags: &[String]) -> Document
             terms.push(term.into_owned());
         }
     };
-    analyze(content, &mut |token| {
+    analyze(content, Side::Document, &mut |token| {
         words += u32::from(token.counts);
         push(token.term);
     });
     for label in kind.into_iter().chain(tags.iter().map(String::as_str)) {
-        analyze(label, &mut |token| push(token.term));
+        analyze(label, Side::Document, &mut |token| push(token.term));
     }
     DocumentTerms { terms, words }
 }
@@ -59,7 +59,7 @@ pub fn of_memory(content: &str, kind: Option<&str>, tags: &[String]) -> Document
 pub fn of_query(query: &str) -> Vec<String> {
     let mut content: Vec<String> = Vec::new();
     let mut common: Vec<String> = Vec::new();
-    analyze(query, &mut |token| {
+    analyze(query, Side::Question, &mut |token| {
         let list = if token.common { &mut common } else { &mut content };
         if list.len() < TERMS_MAX && !list.iter().any(|known| **known == *token.term) {
             list.push(token.term.into_owned());
@@ -77,7 +77,13 @@ struct Token<'t> {
     counts: bool,
 }
 
-fn analyze<'t>(text: &'t str, emit: &mut impl FnMut(Token<'t>)) {
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    Document,
+    Question,
+}
+
+fn analyze<'t>(text: &'t str, side: Side, emit: &mut impl FnMut(Token<'t>)) {
     for word in text.split(|c: char| c.is_whitespace() || c.is_control()) {
         if word.is_ascii() {
             split_word(Cow::Borrowed(word), emit);
@@ -93,7 +99,7 @@ fn analyze<'t>(text: &'t str, emit: &mut impl FnMut(Token<'t>)) {
             let (run, tail) = rest.split_at(end);
             rest = tail;
             if unspaced {
-                pairs(run, emit);
+                pairs(run, side, emit);
             } else {
                 split_word(Cow::Owned(run.to_owned()), emit);
             }
@@ -175,21 +181,22 @@ fn cut(mut term: String) -> String {
     term
 }
 
-/// Each pair of neighbours, and in a document that is how single characters are found too.
-fn pairs<'t>(run: &str, emit: &mut impl FnMut(Token<'t>)) {
+/// Each pair of neighbours; and each character, of a question only if it is alone.
+fn pairs<'t>(run: &str, side: Side, emit: &mut impl FnMut(Token<'t>)) {
+    let mut push = |term: String, counts| {
+        let term = Cow::Owned(term);
+        emit(Token { term, common: false, counts });
+    };
     let mut before: Option<char> = None;
-    let mut alone = true;
+    let alone = run.chars().nth(1).is_none();
     for c in run.chars() {
+        if side == Side::Document || alone {
+            push(c.to_string(), true);
+        }
         if let Some(before) = before {
-            alone = false;
-            let term = Cow::Owned(String::from_iter([before, c]));
-            emit(Token { term, common: false, counts: true });
+            push(String::from_iter([before, c]), false);
         }
         before = Some(c);
-    }
-    if let (Some(c), true) = (before, alone) {
-        let term = Cow::Owned(c.to_string());
-        emit(Token { term, common: false, counts: true });
     }
 }
 
