@@ -8,13 +8,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod embedding;
+mod key;
 pub mod keys;
 pub mod limits;
 mod print;
+mod secret;
 mod sources;
 mod value;
 
+pub use embedding::{Embedding, EmbeddingApi, EmbeddingProvider};
 pub use print::print;
+pub use secret::Secret;
 pub use sources::{Problem, Problems, Settings, gather};
 pub use value::{Kind, Value};
 
@@ -114,8 +119,8 @@ pub struct Config {
     pub drain: Duration,
     /// Log output.
     pub log: Log,
-    /// Name of the embedding model that was asked for; search is lexical all the same.
-    pub embedding_model: String,
+    /// How texts become vectors.
+    pub embedding: Embedding,
 }
 
 impl Config {
@@ -203,7 +208,7 @@ impl Config {
                 json: settings.text("log_format") == "json",
                 file: optional("log_file").map(PathBuf::from),
             },
-            embedding_model: settings.text("embedding_model").to_owned(),
+            embedding: Embedding::from_settings(settings, &mut problems),
         };
         if problems.is_empty() {
             Ok(config)

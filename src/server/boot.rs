@@ -9,9 +9,10 @@ use tokio::sync::{mpsc, watch};
 use super::shard_thread::{self, Parts};
 use super::{Server, ServerError};
 use crate::config::limits::SHARD_STACK_BYTES;
-use crate::config::{Config, Io};
+use crate::config::{Config, EmbeddingProvider, Io};
 use crate::delivery::Registry;
 use crate::dispatch::Constants;
+use crate::embed::Embedder;
 use crate::net::epoll::Epoll;
 use crate::net::uring::Uring;
 use crate::net::{Backend, affinity, limits, listener};
@@ -46,6 +47,8 @@ pub(super) fn start(config: Config) -> Result<Server, ServerError> {
         "sqlite",
     ));
     let gate = Arc::new(Gate::default());
+    let embedder = Embedder::new(&config.embedding);
+    start_compute(&embedder, cores.len())?;
     let (stopping, stopped) = watch::channel(false);
     let (ended_sender, ended) = mpsc::unbounded_channel();
     let shared = shard_thread::Shared {
@@ -56,6 +59,7 @@ pub(super) fn start(config: Config) -> Result<Server, ServerError> {
         process: Arc::clone(&process),
         gate: Arc::clone(&gate),
         store: store.clone(),
+        embedder: embedder.clone(),
         stopping: stopped,
         ended: ended_sender,
         table,
@@ -90,6 +94,7 @@ pub(super) fn start(config: Config) -> Result<Server, ServerError> {
     Ok(Server {
         config,
         store,
+        embedder,
         process,
         metrics,
         gate,
@@ -98,6 +103,18 @@ pub(super) fn start(config: Config) -> Result<Server, ServerError> {
         stopping,
         ended,
     })
+}
+
+/// Compute threads are not pinned: they take whatever the shards leave of any core.
+fn start_compute(embedder: &Embedder, cores: usize) -> Result<(), ServerError> {
+    let workers = embedder.workers(embedder.worker_count(cores));
+    for (index, worker) in workers.into_iter().enumerate() {
+        std::thread::Builder::new()
+            .name(format!("compute-{index}"))
+            .spawn(move || worker.run())
+            .map_err(ServerError::system("cannot start a compute thread"))?;
+    }
+    Ok(())
 }
 
 fn raise_limits(config: &Config) {
@@ -148,11 +165,8 @@ fn announce(config: &Config, process: &Process, api: SocketAddr, ws: Option<Sock
     } else {
         tracing::info!("authentication is off; only this machine can connect");
     }
-    if config.embedding_model != "none" {
-        tracing::warn!(
-            model = config.embedding_model,
-            "this version searches by words, not by meaning"
-        );
+    if config.embedding.provider == EmbeddingProvider::Off {
+        tracing::info!("no embedding model is wanted; memories are found by their words");
     }
     let ws = ws.map_or_else(|| "off".to_owned(), |address| address.to_string());
     tracing::info!(

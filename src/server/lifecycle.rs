@@ -140,6 +140,7 @@ impl Server {
         } else {
             self.post(|| Mail::Stop);
         }
+        self.embedder.close();
         self.store.close();
         tracing::info!("stopped");
     }

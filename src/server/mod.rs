@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::config::{Config, Problems};
+use crate::embed::Embedder;
 use crate::shard::{Gate, Mail, Mailbox};
 use crate::store::sqlite::{OpenError, SqliteStore};
 use crate::telemetry::log::Log;
@@ -59,6 +60,7 @@ pub type Reload = Box<dyn Fn() -> Result<Config, Problems>>;
 struct Server {
     config: Arc<Config>,
     store: SqliteStore,
+    embedder: Embedder,
     process: Arc<Process>,
     metrics: Arc<Metrics>,
     gate: Arc<Gate>,

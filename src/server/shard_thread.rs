@@ -12,6 +12,7 @@ use tokio::task::LocalSet;
 use crate::config::Config;
 use crate::delivery::Registry;
 use crate::dispatch::{Constants, Dispatcher};
+use crate::embed::Embedder;
 use crate::http::Http;
 use crate::net::{Backend, Settings, affinity};
 use crate::operations::{Services, Table};
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     pub(super) registry: Arc<Registry>,
     pub(super) gate: Arc<Gate>,
     pub(super) store: SqliteStore,
+    #[expect(dead_code, reason = "operations take it from here")]
+    pub(super) embedder: Embedder,
     pub(super) stopping: watch::Receiver<bool>,
     pub(super) ended: mpsc::UnboundedSender<(usize, bool)>,
 }
