@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use futures_util::future::join_all;
-use tmws::domain::{Access, AgentKey, Filter, Mode, Memory, NewMemory, Order, Recall, Search};
+use tmws::domain::{Access, AgentKey, Filter, Memory, Mode, NewMemory, Order, Recall, Search};
 use tmws::store::sqlite::{SqliteOptions, SqliteStore};
 use tmws::store::{Store, Viewer};
 

@@ -46,7 +46,10 @@ pub(crate) fn vector(n: u64) -> Vector {
         .map(|_| topic.normal() + own.normal())
         .collect();
     let length = values.iter().map(|value| value * value).sum::<f32>().sqrt();
-    values.iter().map(|value| value / length).collect::<Arc<[f32]>>()
+    values
+        .iter()
+        .map(|value| value / length)
+        .collect::<Arc<[f32]>>()
 }
 
 pub(crate) fn embedded(n: u64) -> Embedded {

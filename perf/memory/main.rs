@@ -3,7 +3,11 @@
 //!
 //!   cargo run --release --example memory -- [--sizes 1000,10000,100000] [--searches 300]
 
-#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a program that measures and prints")]
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a program that measures and prints"
+)]
 
 mod corpus;
 mod measure;

@@ -26,7 +26,9 @@ pub(crate) fn run(namespaces: usize, size: usize, searches: usize) {
     let of = |n: usize| n % namespaces;
     for first in (0..memories).step_by(LOAD_BATCH) {
         let last = (first + LOAD_BATCH).min(memories);
-        let batch = (first..last).map(|n| corpus::memory(of(n), n as u64)).collect();
+        let batch = (first..last)
+            .map(|n| corpus::memory(of(n), n as u64))
+            .collect();
         for result in block(store.create_memories(batch)).expect("committed") {
             result.expect("stored");
         }
@@ -68,7 +70,9 @@ fn inserts(store: &SqliteStore, memories: usize, namespaces: usize) -> Vec<Durat
         let namespace = n % namespaces;
         let new = corpus::memory(namespace, n as u64);
         let started = Instant::now();
-        let stored = block(store.create_memories(vec![new])).expect("committed").remove(0);
+        let stored = block(store.create_memories(vec![new]))
+            .expect("committed")
+            .remove(0);
         times.push(started.elapsed());
         let search = search(n as u64, Mode::Semantic);
         let page = block(store.search_memories(&viewer(namespace), search)).expect("answered");
@@ -114,14 +118,26 @@ fn recall(store: &SqliteStore, namespaces: usize, memories: usize) -> f64 {
         exact.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
         exact.truncate(10);
         // Importance moves the order of equals; what counts is what is found.
-        let search = Search { limit: 30, ..search(n, Mode::Semantic) };
+        let search = Search {
+            limit: 30,
+            ..search(n, Mode::Semantic)
+        };
         let page = block(store.search_memories(&viewer(namespace), search)).expect("answered");
         let mut hits = page.hits;
-        hits.sort_unstable_by(|a, b| b.parts.similarity.partial_cmp(&a.parts.similarity).expect("numbers"));
+        hits.sort_unstable_by(|a, b| {
+            b.parts
+                .similarity
+                .partial_cmp(&a.parts.similarity)
+                .expect("numbers")
+        });
         hits.truncate(10);
         found += hits
             .iter()
-            .filter(|hit| exact.iter().any(|(_, content)| *content == hit.memory.content))
+            .filter(|hit| {
+                exact
+                    .iter()
+                    .any(|(_, content)| *content == hit.memory.content)
+            })
             .count();
     }
     found as f64 / (RECALLED * 10) as f64

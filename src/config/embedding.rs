@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::secret::Secret;
-use super::sources::{Problem, Settings};
+use super::sources::{Problem, Problems, Settings, gather};
 
 /// The one model that runs inside the server.
 const MINILM: &str = "all-MiniLM-L6-v2";
@@ -93,6 +93,32 @@ impl Embedding {
                 dir => dir.into(),
             },
         }
+    }
+}
+
+impl Embedding {
+    /// The settings of a change to another model while the server runs: `settings` by key over the
+    /// defaults; what is this machine's (threads, cache, directory, the key of the service) stays.
+    pub fn switched(&self, settings: &[(&str, String)]) -> Result<Self, String> {
+        let flags: Vec<_> = settings
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), value.clone()))
+            .collect();
+        let settings = gather(None, &[], &flags).map_err(|problems| problems.to_string())?;
+        let mut problems = Vec::new();
+        let mut to = Self::from_settings(&settings, &mut problems);
+        if !problems.is_empty() {
+            return Err(Problems(problems).to_string());
+        }
+        to.threads = self.threads;
+        to.cache_size = self.cache_size;
+        to.model_dir.clone_from(&self.model_dir);
+        if let (EmbeddingProvider::Http { key: new, .. }, EmbeddingProvider::Http { key, .. }) =
+            (&mut to.provider, &self.provider)
+        {
+            new.clone_from(key);
+        }
+        Ok(to)
     }
 }
 

@@ -168,6 +168,24 @@ pub const KEYS: &[Key] = &[
         "Characters of one memory",
     ),
     key(
+        "upkeep_seconds",
+        integer(1, 86_400),
+        "60",
+        "Seconds between two runs of the upkeep, which removes what has expired and prunes",
+    ),
+    key(
+        "memory_prune_below",
+        integer(0, 100),
+        "0",
+        "Prune memories whose relevance times importance falls below so many hundredths; 0 prunes nothing",
+    ),
+    key(
+        "memory_prune_days",
+        integer(1, 36_500),
+        "90",
+        "Days for which no memory is pruned",
+    ),
+    key(
         "drain_seconds",
         integer(0, 9),
         "5",

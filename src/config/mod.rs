@@ -121,6 +121,20 @@ pub struct Config {
     pub log: Log,
     /// How texts become vectors.
     pub embedding: Embedding,
+    /// Which memories are pruned, and how often the store is looked after.
+    pub upkeep: Upkeep,
+}
+
+/// What the store's upkeep does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Upkeep {
+    /// Time between two runs.
+    pub every: Duration,
+    /// Memories whose relevance times importance falls below so many hundredths are pruned; 0
+    /// prunes nothing.
+    pub prune_below_percent: u8,
+    /// No memory younger than this is pruned.
+    pub prune_age: Duration,
 }
 
 impl Config {
@@ -209,6 +223,11 @@ impl Config {
                 file: optional("log_file").map(PathBuf::from),
             },
             embedding: Embedding::from_settings(settings, &mut problems),
+            upkeep: Upkeep {
+                every: seconds("upkeep_seconds"),
+                prune_below_percent: settings.integer("memory_prune_below") as u8,
+                prune_age: seconds("memory_prune_days") * 86_400,
+            },
         };
         if problems.is_empty() {
             Ok(config)

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use tmws::domain::{
-    Access, AgentKey, Filter, Memory, Mode, NewMemory, Order, Permission, Recall, Search, SearchPage,
-    Share, Timestamp,
+    Access, AgentKey, Filter, Memory, Mode, NewMemory, Order, Permission, Recall, Search,
+    SearchPage, Share, Timestamp,
 };
 use tmws::store::sqlite::{SqliteOptions, SqliteStore};
 use tmws::store::{Store, StoreError, Viewer};

@@ -60,7 +60,11 @@ pub fn of_query(query: &str) -> Vec<String> {
     let mut content: Vec<String> = Vec::new();
     let mut common: Vec<String> = Vec::new();
     analyze(query, Side::Question, &mut |token| {
-        let list = if token.common { &mut common } else { &mut content };
+        let list = if token.common {
+            &mut common
+        } else {
+            &mut content
+        };
         if list.len() < TERMS_MAX && !list.iter().any(|known| **known == *token.term) {
             list.push(token.term.into_owned());
         }
@@ -89,7 +93,11 @@ fn analyze<'t>(text: &'t str, side: Side, emit: &mut impl FnMut(Token<'t>)) {
             split_word(Cow::Borrowed(word), emit);
             continue;
         }
-        let plain: String = word.nfkd().filter(|c| !is_combining_mark(*c)).nfc().collect();
+        let plain: String = word
+            .nfkd()
+            .filter(|c| !is_combining_mark(*c))
+            .nfc()
+            .collect();
         let mut rest = plain.as_str();
         while let Some(first) = rest.chars().next() {
             let unspaced = is_unspaced(first);
@@ -121,7 +129,11 @@ fn split_word<'t>(word: Cow<'t, str>, emit: &mut impl FnMut(Token<'t>)) {
             let common = stop_words::contains(&lower);
             let term = if common { lower } else { stem(lower) };
             let counts = true;
-            emit(Token { term: Cow::Owned(cut(term)), common, counts });
+            emit(Token {
+                term: Cow::Owned(cut(term)),
+                common,
+                counts,
+            });
         }
     }
     if parts > 1 {
@@ -129,7 +141,11 @@ fn split_word<'t>(word: Cow<'t, str>, emit: &mut impl FnMut(Token<'t>)) {
             .to_lowercase()
             .replace(|c: char| c == '\'' || c == '"' || c == '\\', "");
         let term = Cow::Owned(cut(lower));
-        emit(Token { term, common: false, counts: false });
+        emit(Token {
+            term,
+            common: false,
+            counts: false,
+        });
     }
 }
 
@@ -185,7 +201,11 @@ fn cut(mut term: String) -> String {
 fn pairs<'t>(run: &str, side: Side, emit: &mut impl FnMut(Token<'t>)) {
     let mut push = |term: String, counts| {
         let term = Cow::Owned(term);
-        emit(Token { term, common: false, counts });
+        emit(Token {
+            term,
+            common: false,
+            counts,
+        });
     };
     let mut before: Option<char> = None;
     let alone = run.chars().nth(1).is_none();
@@ -221,14 +241,20 @@ mod tests {
 
     #[test]
     fn stop_words_go_unless_alone() {
-        assert_eq!(of_query("What is the deploy of the Server?"), ["deploy", "server"]);
+        assert_eq!(
+            of_query("What is the deploy of the Server?"),
+            ["deploy", "server"]
+        );
         assert_eq!(of_query("to be or not to be"), ["to", "be", "or", "not"]);
     }
 
     #[test]
     fn codes_stay_whole_and_in_parts() {
         assert_eq!(of_query("(INC-20417)"), ["inc", "20417", "inc-20417"]);
-        assert_eq!(of_text("getUserById"), ["get", "user", "by", "id", "getuserbyid"]);
+        assert_eq!(
+            of_text("getUserById"),
+            ["get", "user", "by", "id", "getuserbyid"]
+        );
         assert_eq!(of_text("HTTPServer2"), ["http", "server2", "httpserver2"]);
         assert_eq!(of_query("v2.14.3"), ["v2", "14", "3", "v2.14.3"]);
     }

@@ -17,10 +17,10 @@ mod create;
 mod criteria;
 mod documents;
 mod functions;
-mod reader;
-mod recall;
 mod grants;
 mod load;
+mod reader;
+mod recall;
 mod rows;
 mod schema;
 mod search;
@@ -271,7 +271,10 @@ impl Store for SqliteStore {
     }
 
     fn import(&self, records: Vec<Record>) -> Answer<Imported> {
-        let bytes = records.iter().map(|record| record.memory.content.len()).sum();
+        let bytes = records
+            .iter()
+            .map(|record| record.memory.content.len())
+            .sum();
         self.write(bytes, move |batch| {
             batch.isolated(|batch| transfer::import(batch, &records))
         })
