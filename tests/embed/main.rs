@@ -2,6 +2,7 @@
 //!
 //! Where the model is needed it is installed into the usual directory, as `tmws serve` does it.
 
+mod install;
 mod model;
 
 use std::ops::ControlFlow;
