@@ -1,6 +1,7 @@
 //! The embedding model: what it computes, how it is installed, how the pool serves it.
 //!
-//! Where the model is needed it is installed into the usual directory, as `tmws serve` does it.
+//! `cargo nextest run --release --test embed` compares all reference texts, a build without
+//! optimisation only a few. Where the model is needed it is installed into the usual directory, as `tmws serve` does it.
 
 mod install;
 mod model;
