@@ -5,6 +5,7 @@
 
 mod install;
 mod model;
+mod recall;
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
