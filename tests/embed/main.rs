@@ -3,6 +3,8 @@
 //! `cargo nextest run --release --test embed` compares all reference texts, a build without
 //! optimisation only a few. Where the model is needed it is installed into the usual directory, as `tmws serve` does it.
 
+#![allow(clippy::print_stdout, reason = "figures of a run are worth seeing")]
+
 mod install;
 mod model;
 mod recall;
