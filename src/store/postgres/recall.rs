@@ -158,7 +158,7 @@ fn positions(viewer: &Viewer, recall: &Recall, after: Option<Position>, now: Tim
         })
         .collect();
     query.say(format!(
-        "{} ORDER BY key {direction}, seq {direction} LIMIT {limit}",
+        "SELECT key, seq FROM ({}) p ORDER BY key {direction}, seq {direction} LIMIT {limit}",
         parts.join(" UNION ALL ")
     ))
 }
