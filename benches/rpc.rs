@@ -6,11 +6,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput};
-use tmws::config::ToolProfile;
+use tmws::config::{self, Config, ToolProfile};
 use tmws::delivery::{Registry, Session};
 use tmws::dispatch::{Constants, Dispatcher, McpConnection, Reply};
 use tmws::domain::AgentKey;
-use tmws::operations::{Services, Table};
+use tmws::embed::Embedder;
+use tmws::operations::{Meaning, Services, Table};
 use tmws::rpc::jsonrpc::{self, Message};
 use tmws::store::sqlite::{SqliteOptions, SqliteStore};
 use tmws::telemetry::{Metrics, Process};
@@ -47,8 +48,18 @@ pub(crate) fn dispatch(c: &mut Criterion) {
     let table = Arc::new(Table::default());
     let metrics = Arc::new(Metrics::new(1, table.method_names()));
     let registry = Arc::new(Registry::default());
+    let flags = [("embedding_model".to_owned(), "none".to_owned())];
+    let settings = config::gather(None, &[], &flags).expect("valid settings");
+    let embedding = Config::from_settings(&settings)
+        .expect("a configuration")
+        .embedding;
+    let (meaning, _switches) = Meaning::new(Embedder::new(&embedding));
     let services = Rc::new(Services {
         store: Rc::new(store.clone()),
+        embedding: Arc::new(embedding),
+        upkeep: Arc::default(),
+        meaning: Arc::new(meaning),
+        looks: Cell::new(0),
         registry: Arc::clone(&registry),
         metrics: Arc::clone(&metrics),
         process: Arc::new(Process::new("none", 1, "sqlite")),

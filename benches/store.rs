@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use futures_util::future::join_all;
-use tmws::domain::{Access, AgentKey, Filter, Memory, NewMemory, Order, Recall, Search};
+use tmws::domain::{Access, AgentKey, Filter, Memory, Mode, NewMemory, Order, Recall, Search};
 use tmws::store::sqlite::{SqliteOptions, SqliteStore};
 use tmws::store::{Store, Viewer};
 
@@ -107,8 +107,13 @@ fn reads(c: &mut Criterion, loaded: &Loaded) {
             b.iter(|| {
                 let search = Search {
                     query: query.into(),
+                    mode: Mode::Lexical,
+                    vector: None,
                     filter: everything(),
+                    similarity_min: None,
                     limit: 10,
+                    cursor: None,
+                    counts_access: true,
                 };
                 let page = runtime.block_on(store.search_memories(&viewer, search));
                 let page = page.expect("answered");

@@ -3,12 +3,14 @@
 use criterion::{criterion_group, criterion_main};
 
 mod codec;
+mod embed;
 mod rpc;
 mod store;
 
 criterion_group!(
     benches,
     codec::codec,
+    embed::embed,
     rpc::parse,
     rpc::dispatch,
     store::store

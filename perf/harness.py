@@ -69,8 +69,10 @@ class Server:
         command = [SERVER, "--data-dir", data_dir, "--api-port", "0", "--ws-port", "0", "--log-format", "json", *flags]
         if not quiet:
             say("$", shlex.join(pinned(core, command)), "" if huge_pages else "# without huge pages")
-        # Its configuration is the command line: no variables of ours, no tmws.toml of this directory.
+        # Its configuration is the command line: no variables of the caller's, no tmws.toml of this directory.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TMWS_")}
+        # What is measured here is not embedding; a flag outranks it.
+        environment["TMWS_EMBEDDING_MODEL"] = "none"
         started = time.monotonic()
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(

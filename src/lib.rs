@@ -19,6 +19,8 @@ pub mod domain;
 
 pub mod store;
 
+pub mod embed;
+
 // Application
 pub mod auth;
 

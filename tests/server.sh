@@ -24,6 +24,8 @@ server_start() {
     (
         # The server takes TMWS_* for its own settings, and refuses one that it does not know.
         for name in "${!TMWS_@}"; do unset "$name"; done
+        # No download for what is not about meaning; a flag outranks it.
+        export TMWS_EMBEDDING_MODEL=none
         exec "$tmws" --data-dir "$directory/data" --api-port 0 --ws-port 0 --io "$io" --log-format json "$@"
     ) >"$directory/server.log" 2>&1 &
     server_pid=$!

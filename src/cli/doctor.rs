@@ -7,7 +7,8 @@ use clap::ArgMatches;
 use super::settings::Sources;
 use super::{Exit, say};
 use crate::config::limits::HTTP_CONNECTIONS_MAX;
-use crate::config::{Config, Io};
+use crate::config::{Config, EmbeddingProvider, Io};
+use crate::embed;
 use crate::net::uring::Uring;
 use crate::net::{affinity, limits};
 use crate::store::sqlite;
@@ -32,7 +33,7 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
         findings.push(("open files", open_files(config)));
         findings.push(("store", store(config)));
         findings.push(("ports", ports(config)));
-        findings.push(("model", model()));
+        findings.push(("model", model(config)));
     }
     let mut exit = Exit::Success;
     for (name, finding) in &findings {
@@ -164,9 +165,25 @@ fn ports(config: &Config) -> Finding {
     Finding::Good("free".to_owned())
 }
 
-fn model() -> Finding {
-    Finding::Weak(
-        "no embedding model in this version".to_owned(),
-        "memories are found by their words".to_owned(),
-    )
+fn model(config: &Config) -> Finding {
+    let embedding = &config.embedding;
+    match &embedding.provider {
+        EmbeddingProvider::Off => Finding::Weak(
+            "turned off; memories are found by their words".to_owned(),
+            "leave embedding_model out, or name all-MiniLM-L6-v2".to_owned(),
+        ),
+        EmbeddingProvider::MiniLm { precise } => {
+            match embed::installed(&embedding.model_dir, *precise) {
+                Some(installed) => Finding::Good(super::model::describe(&installed)),
+                None => Finding::Weak(
+                    format!("not installed in {}", embedding.model_dir.display()),
+                    "the next serve installs it, or run tmws model install now".to_owned(),
+                ),
+            }
+        }
+        EmbeddingProvider::Http { url, .. } => {
+            Finding::Good(format!("{} of the service at {url}", embedding.model))
+        }
+        EmbeddingProvider::Static => Finding::Good("hashed words, without a model".to_owned()),
+    }
 }

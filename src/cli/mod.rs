@@ -5,6 +5,7 @@ mod command;
 mod doctor;
 mod exit;
 mod migrate;
+mod model;
 mod serve;
 mod settings;
 
@@ -31,6 +32,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
         Some(("call", matches)) => call::run(matches),
         Some(("doctor", matches)) => doctor::run(matches),
         Some(("migrate", matches)) => migrate::run(matches),
+        Some(("model", matches)) => model::run(matches),
         Some(("serve", matches)) => serve::run(matches),
         _ => serve::run(&matches),
     }

@@ -1,76 +1,11 @@
 //! The table of everything that can be set.
 
+use super::key::{integer, key, unavailable};
 use super::limits;
-use super::sources::{Problem, Settings};
-use super::value::{Kind, Value};
+use super::value::Kind;
 
-/// A setting: `ws_port` in the file, `TMWS_WS_PORT` in the environment, `--ws-port` as a flag.
-#[derive(Debug)]
-pub struct Key {
-    /// Name in the file.
-    pub name: &'static str,
-    /// What it takes.
-    pub kind: Kind,
-    /// Its value unless set.
-    pub default: &'static str,
-    /// What it does, with its unit.
-    pub help: &'static str,
-    /// Set when this version has no such feature: the value that is harmless, since it asks for
-    /// nothing. Any other is refused rather than ignored.
-    pub unavailable: Option<&'static str>,
-}
-
-impl Key {
-    /// The environment variable.
-    pub fn variable(&self) -> String {
-        format!("TMWS_{}", self.name.to_ascii_uppercase())
-    }
-
-    /// The flag.
-    pub fn flag(&self) -> String {
-        format!("--{}", self.name.replace('_', "-"))
-    }
-}
-
-/// Variables of the client subcommands, which are no settings of the server.
-pub const CLIENT_VARIABLES: &[&str] = &[
-    "TMWS_URL",
-    "TMWS_TOKEN",
-    "TMWS_API_KEY",
-    "TMWS_AGENT_ID",
-    "TMWS_AGENT_NAMESPACE",
-];
-
-/// The key of this name.
-pub fn find(name: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.name == name)
-}
-
-const fn key(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Key {
-    Key {
-        name,
-        kind,
-        default,
-        help,
-        unavailable: None,
-    }
-}
-
-const fn unavailable(
-    name: &'static str,
-    kind: Kind,
-    default: &'static str,
-    help: &'static str,
-) -> Key {
-    Key {
-        unavailable: Some(default),
-        ..key(name, kind, default, help)
-    }
-}
-
-const fn integer(min: i64, max: i64) -> Kind {
-    Kind::Integer { min, max }
-}
+pub(super) use super::key::refuse_unavailable;
+pub use super::key::{CLIENT_VARIABLES, Key, find};
 
 const PORT: Kind = integer(0, 65_535);
 
@@ -233,6 +168,24 @@ pub const KEYS: &[Key] = &[
         "Characters of one memory",
     ),
     key(
+        "upkeep_seconds",
+        integer(1, 86_400),
+        "60",
+        "Seconds between two runs of the upkeep, which removes what has expired and prunes",
+    ),
+    key(
+        "memory_prune_below",
+        integer(0, 100),
+        "0",
+        "Prune memories whose relevance times importance falls below so many hundredths; 0 prunes nothing",
+    ),
+    key(
+        "memory_prune_days",
+        integer(1, 36_500),
+        "90",
+        "Days for which no memory is pruned",
+    ),
+    key(
         "drain_seconds",
         integer(0, 9),
         "5",
@@ -257,16 +210,58 @@ pub const KEYS: &[Key] = &[
         "Write the log to this file instead of standard error",
     ),
     key(
+        "embedding_provider",
+        Kind::Choice(&["minilm", "http", "static"]),
+        "minilm",
+        "Who makes vectors: the model inside the server, a service, or hashed words without a model",
+    ),
+    key(
         "embedding_model",
         Kind::Text,
-        "none",
-        "Embedding model; this version searches lexically whatever it is",
+        "all-MiniLM-L6-v2",
+        "Embedding model; none searches by words only",
     ),
     key(
         "vector_dimension",
         integer(1, 16_384),
         "384",
-        "Dimension of the embedding model",
+        "Numbers of a vector, as the embedding model makes them",
+    ),
+    key(
+        "embedding_precise",
+        Kind::Boolean,
+        "false",
+        "Compute with the model's unrounded weights: several times slower, hardly better",
+    ),
+    key(
+        "embedding_threads",
+        integer(0, limits::COMPUTE_THREADS_MAX as i64),
+        "0",
+        "Threads that compute vectors; 0 is one per core",
+    ),
+    key(
+        "embedding_url",
+        Kind::Text,
+        "",
+        "Address of an embedding service, such as http://127.0.0.1:11434/api/embed",
+    ),
+    key(
+        "embedding_api",
+        Kind::Choice(&["auto", "openai", "ollama"]),
+        "auto",
+        "What the embedding service speaks; auto goes by its address",
+    ),
+    key(
+        "embedding_api_key",
+        Kind::Secret,
+        "",
+        "Key of the embedding service",
+    ),
+    key(
+        "model_dir",
+        Kind::Text,
+        "",
+        "Directory of installed models (default tmws/models in the user's data directory)",
     ),
     key(
         "max_cache_size",
@@ -359,33 +354,3 @@ pub const KEYS: &[Key] = &[
         "Path of the native framing over a Unix socket",
     ),
 ];
-
-/// Refuses settings that ask for what this version cannot do: an operator who turned
-/// authentication on must not find it off.
-pub(super) fn refuse_unavailable(settings: &Settings, problems: &mut Vec<Problem>) {
-    for key in KEYS {
-        if let Some(harmless) = key.unavailable
-            && key.kind.parse(harmless).as_ref() != Ok(settings.get(key.name).0)
-        {
-            problems.push(Problem::of(key.name, "is not available in this version"));
-        }
-    }
-    let url = settings.text("database_url");
-    if !url.is_empty() && !url.starts_with("sqlite:") {
-        problems.push(Problem::of(
-            "database_url",
-            "this version has the embedded store only; leave it empty and set data_dir",
-        ));
-    } else if url.len() > "sqlite:".len() {
-        problems.push(Problem::of(
-            "database_url",
-            "the embedded store of this version lives in data_dir; leave the rest of the address empty",
-        ));
-    }
-    if settings.get("environment").0 == &Value::Text("production".to_owned()) {
-        problems.push(Problem::of(
-            "environment",
-            "production demands authentication, which is not available in this version",
-        ));
-    }
-}

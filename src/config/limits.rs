@@ -76,6 +76,20 @@ pub const REQUEST_ID_BYTES_MAX: usize = 256;
 /// Bytes of buffers that a shard keeps for the next sends; the rest goes back to the allocator.
 pub const SPARE_BUFFER_BYTES_MAX: usize = 64 * 1024;
 
+/// Threads that compute vectors: the model's weights lie in a cache that cores share, and beyond
+/// its bandwidth more threads only wait.
+pub const COMPUTE_THREADS_MAX: usize = 256;
+
+/// Queries that wait for a vector before more are refused: at 2 ms each and two threads the last
+/// waits for a quarter of a second.
+pub const QUERIES_WAITING_MAX: usize = 256;
+
+/// Memories that wait for a vector before more are refused; their callers are not waiting.
+pub const TEXTS_WAITING_MAX: usize = 4_096;
+
+/// Bytes of a query whose vector is kept: longer ones hardly come twice.
+pub const CACHED_QUERY_BYTES_MAX: usize = 1_024;
+
 /// Seconds after which a stop ends whatever is still under way (SPEC 2: exit within 10 s).
 pub const STOP_SECONDS_MAX: u64 = 9;
 

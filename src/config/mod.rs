@@ -8,13 +8,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod embedding;
+mod key;
 pub mod keys;
 pub mod limits;
 mod print;
+mod secret;
 mod sources;
 mod value;
 
+pub use embedding::{Embedding, EmbeddingApi, EmbeddingProvider};
 pub use print::print;
+pub use secret::Secret;
 pub use sources::{Problem, Problems, Settings, gather};
 pub use value::{Kind, Value};
 
@@ -114,8 +119,22 @@ pub struct Config {
     pub drain: Duration,
     /// Log output.
     pub log: Log,
-    /// Name of the embedding model that was asked for; search is lexical all the same.
-    pub embedding_model: String,
+    /// How texts become vectors.
+    pub embedding: Embedding,
+    /// Which memories are pruned, and how often the store is looked after.
+    pub upkeep: Upkeep,
+}
+
+/// What the store's upkeep does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Upkeep {
+    /// Time between two runs.
+    pub every: Duration,
+    /// Memories whose relevance times importance falls below so many hundredths are pruned; 0
+    /// prunes nothing.
+    pub prune_below_percent: u8,
+    /// No memory younger than this is pruned.
+    pub prune_age: Duration,
 }
 
 impl Config {
@@ -203,7 +222,12 @@ impl Config {
                 json: settings.text("log_format") == "json",
                 file: optional("log_file").map(PathBuf::from),
             },
-            embedding_model: settings.text("embedding_model").to_owned(),
+            embedding: Embedding::from_settings(settings, &mut problems),
+            upkeep: Upkeep {
+                every: seconds("upkeep_seconds"),
+                prune_below_percent: settings.integer("memory_prune_below") as u8,
+                prune_age: seconds("memory_prune_days") * 86_400,
+            },
         };
         if problems.is_empty() {
             Ok(config)

@@ -1,50 +1,22 @@
-//! Memories one at a time: create, get, update, delete, share, history.
+//! Memories one at a time: get, delete, share, history.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::arguments::{arguments, present};
+use super::arguments::arguments;
 use super::operation::{Operation, Pending, Scope};
 use super::services::Context;
-use crate::domain::memory::{CRITERION_MAX, TAGS_MAX, TTL_SECONDS_MAX};
-use crate::domain::{
-    Access, AgentKey, JsonObject, Memory, MemoryPatch, NewMemory, Permission, Revision, Share,
-    Timestamp, Violation,
-};
-use crate::rpc::{Condition, Fault};
-
-/// Importance of a memory whose owner does not say.
-const IMPORTANCE_DEFAULT: f64 = 0.5;
-/// Trust in a source that the owner does not rate.
-const TRUST_DEFAULT: f64 = 1.0;
+use crate::domain::memory::CRITERION_MAX;
+use crate::domain::{AgentKey, Memory, Permission, Revision, Share, Violation};
+use crate::rpc::Fault;
 
 pub(super) fn rows() -> Vec<Operation> {
     vec![
-        Operation::later("memory/create", create)
-            .aliases(&["create_memory", "memory/store"])
-            .core_tool("store_memory", "Store a memory")
-            .describe(
-                "Store a fact, decision or observation so that it can be found later. Durable when \
-                 this returns. Private unless access_level says otherwise.",
-            )
-            .scope(Scope::MemoryWrite)
-            .cost(5)
-            .writes(false),
         Operation::later("memory/get", get)
             .tool("get_memory", "Get a memory")
             .describe("Read one memory by its id.")
             .scope(Scope::MemoryRead),
-        Operation::later("memory/update", update)
-            .aliases(&[])
-            .tool("update_memory", "Update a memory")
-            .describe(
-                "Change fields of a memory. With expected_version the change is refused if somebody \
-                 else changed it meanwhile. Earlier versions stay in its history.",
-            )
-            .scope(Scope::MemoryWrite)
-            .cost(5)
-            .writes(false),
         Operation::later("memory/delete", delete)
             .tool("delete_memory", "Delete a memory")
             .describe(
@@ -70,72 +42,6 @@ pub(super) fn rows() -> Vec<Operation> {
 }
 
 arguments! {
-    /// Of memory/create.
-    CreateMemory {
-        /// The text to remember, up to 10,000 characters unless the server is set otherwise
-        #[schemars(length(min = 1))]
-        content: String,
-        /// Labels to filter by
-        #[schemars(length(max = TAGS_MAX))]
-        tags: Option<Vec<String>>,
-        /// Weight in ranking, 0 to 1 (default 0.5)
-        #[schemars(range(min = 0, max = 1))]
-        importance: Option<f64>,
-        /// Who may read it: private (default), team, shared, public or system
-        access_level: Option<Access>,
-        /// Kind of memory, such as fact or decision
-        #[serde(rename = "type")]
-        kind: Option<String>,
-        /// Any JSON object to keep beside the text
-        metadata: Option<JsonObject>,
-        /// Where you have it from
-        source: Option<String>,
-        /// Trust in the source, 0 to 1 (default 1)
-        #[schemars(range(min = 0, max = 1))]
-        trust: Option<f64>,
-        /// Start of the time it speaks about, RFC 3339
-        valid_from: Option<Timestamp>,
-        /// End of the time it speaks about, RFC 3339
-        valid_to: Option<Timestamp>,
-        /// Seconds to live
-        #[schemars(range(min = 1, max = TTL_SECONDS_MAX))]
-        ttl: Option<u64>,
-        /// Id of the memory that this one replaces
-        supersedes: Option<Uuid>,
-    }
-}
-
-fn create(context: &Context<'_>, arguments: CreateMemory) -> Result<Pending<Memory>, Fault> {
-    let viewer = context.viewer();
-    let mut new = NewMemory {
-        owner: viewer.key,
-        admin: viewer.admin,
-        session_id: Some(context.session.id),
-        content: arguments.content,
-        kind: arguments.kind,
-        tags: arguments.tags.unwrap_or_default(),
-        importance: arguments.importance.unwrap_or(IMPORTANCE_DEFAULT),
-        access_level: arguments.access_level.unwrap_or_default(),
-        metadata: arguments.metadata.unwrap_or_default(),
-        source: arguments.source,
-        trust: arguments.trust.unwrap_or(TRUST_DEFAULT),
-        valid_from: arguments.valid_from,
-        valid_to: arguments.valid_to,
-        ttl_seconds: arguments.ttl,
-        supersedes: arguments.supersedes,
-        vector: None,
-    };
-    new.normalize(context.services.content_chars_max.get())?;
-    let created = context.services.store.create_memories(vec![new]);
-    Ok(Box::pin(async move {
-        match created.await?.pop() {
-            Some(memory) => Ok(memory?),
-            None => Err(Fault::new(Condition::Internal, "the store gave no result")),
-        }
-    }))
-}
-
-arguments! {
     /// Of operations on one memory.
     OneMemory {
         /// The memory's id
@@ -150,71 +56,6 @@ fn get(context: &Context<'_>, arguments: OneMemory) -> Result<Pending<Memory>, F
         .store
         .get_memory(&context.viewer(), arguments.id);
     Ok(Box::pin(async move { Ok(memory.await?) }))
-}
-
-arguments! {
-    /// Of memory/update.
-    UpdateMemory {
-        /// The memory's id
-        #[serde(alias = "memory_id")]
-        id: Uuid,
-        /// Change only if this is still its version
-        expected_version: Option<u64>,
-        /// New text
-        content: Option<String>,
-        /// New labels, replacing all
-        #[schemars(length(max = TAGS_MAX))]
-        tags: Option<Vec<String>>,
-        /// New weight in ranking, 0 to 1
-        #[schemars(range(min = 0, max = 1))]
-        importance: Option<f64>,
-        /// Who may read it: private, team, shared, public or system
-        access_level: Option<Access>,
-        /// New kind; null clears it
-        #[serde(default, rename = "type", deserialize_with = "present")]
-        kind: Option<Option<String>>,
-        /// New JSON object, replacing the old one
-        metadata: Option<JsonObject>,
-        /// New source; null clears it
-        #[serde(default, deserialize_with = "present")]
-        source: Option<Option<String>>,
-        /// New trust in the source, 0 to 1
-        #[schemars(range(min = 0, max = 1))]
-        trust: Option<f64>,
-        /// New start of validity, RFC 3339; null clears it
-        #[serde(default, deserialize_with = "present")]
-        valid_from: Option<Option<Timestamp>>,
-        /// New end of validity, RFC 3339; null clears it
-        #[serde(default, deserialize_with = "present")]
-        valid_to: Option<Option<Timestamp>>,
-        /// Seconds to live from now; null lets it live on
-        #[serde(default, deserialize_with = "present")]
-        ttl: Option<Option<u64>>,
-    }
-}
-
-fn update(context: &Context<'_>, arguments: UpdateMemory) -> Result<Pending<Memory>, Fault> {
-    let mut patch = MemoryPatch {
-        content: arguments.content,
-        kind: arguments.kind,
-        tags: arguments.tags,
-        importance: arguments.importance,
-        access_level: arguments.access_level,
-        metadata: arguments.metadata,
-        source: arguments.source,
-        trust: arguments.trust,
-        valid_from: arguments.valid_from,
-        valid_to: arguments.valid_to,
-        ttl_seconds: arguments.ttl,
-    };
-    patch.normalize(context.services.content_chars_max.get())?;
-    let updated = context.services.store.update_memory(
-        &context.viewer(),
-        arguments.id,
-        patch,
-        arguments.expected_version,
-    );
-    Ok(Box::pin(async move { Ok(updated.await?) }))
 }
 
 arguments! {

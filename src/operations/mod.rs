@@ -7,16 +7,24 @@
 
 mod agent;
 mod arguments;
+mod embedding;
 mod fault;
+mod meaning;
 mod memory;
-mod memory_find;
+mod memory_recall;
+mod memory_search;
+mod memory_write;
 mod operation;
 mod services;
 mod session;
+mod snippet;
 mod system;
 mod table;
+mod upkeep;
 
+pub use meaning::{Meaning, Switch};
 pub use operation::{Later, Operation, Outcome, Scope, Tool, Touches};
 pub use services::{Context, Services};
 pub use system::{Stats, stats};
 pub use table::Table;
+pub use upkeep::Upkeep;

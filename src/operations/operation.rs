@@ -27,6 +27,8 @@ pub enum Scope {
     AgentSend,
     /// Read the server's state.
     SystemRead,
+    /// Change the server itself.
+    Admin,
 }
 
 impl Scope {
@@ -39,6 +41,7 @@ impl Scope {
             Self::AgentRead => Some("agent:read"),
             Self::AgentSend => Some("agent:send"),
             Self::SystemRead => Some("system:read"),
+            Self::Admin => Some("admin"),
         }
     }
 }

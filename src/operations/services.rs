@@ -4,6 +4,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::meaning::Meaning;
+use super::upkeep::Upkeep;
+use crate::config;
 use crate::delivery::{Registry, Session};
 use crate::store::{Store, Viewer};
 use crate::telemetry::{Metrics, Process};
@@ -12,6 +15,14 @@ use crate::telemetry::{Metrics, Process};
 pub struct Services {
     /// The store.
     pub store: Rc<dyn Store>,
+    /// The settings that a change of the embedding model starts from.
+    pub embedding: Arc<config::Embedding>,
+    /// What the store's upkeep has done.
+    pub upkeep: Arc<Upkeep>,
+    /// Vectors of texts and questions.
+    pub meaning: Arc<Meaning>,
+    /// Looks for near duplicates that are under way on this shard.
+    pub looks: Cell<usize>,
     /// Who is here.
     pub registry: Arc<Registry>,
     /// Counts of all shards.

@@ -6,8 +6,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::arguments::Nothing;
+use super::embedding;
 use super::operation::{Operation, Scope};
 use super::services::{Context, Services};
+use super::upkeep::UpkeepStats;
+use crate::embed::State;
 use crate::rpc::Fault;
 use crate::telemetry::process::resident_bytes;
 
@@ -42,18 +45,30 @@ struct Health {
     uptime_seconds: f64,
     /// Backend of the store.
     store: &'static str,
-    /// How memories are searched: lexical until an embedding model is loaded.
+    /// How memories are searched: hybrid, or lexical until an embedding model is ready.
     search: &'static str,
+    /// The embedding model: ready, loading, installing, failed or off.
+    embedding: &'static str,
+    /// Why memories are searched by their words only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embedding_detail: Option<String>,
 }
 
 fn health(context: &Context<'_>, _: Nothing) -> Result<Health, Fault> {
     let process = &context.services.process;
+    let state = context.services.meaning.embedder().state();
     Ok(Health {
         status: process.status(),
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: to_milliseconds(process.uptime_seconds()),
         store: process.store,
-        search: "lexical",
+        search: if state == State::Ready {
+            "hybrid"
+        } else {
+            "lexical"
+        },
+        embedding: embedding::name_of(&state),
+        embedding_detail: (state != State::Ready).then(|| state.to_string()),
     })
 }
 
@@ -102,6 +117,10 @@ pub struct Stats {
     pub shards: u64,
     /// How sockets are driven: uring or epoll.
     pub io: &'static str,
+    /// Queries whose vector was in the cache.
+    pub embedding_cache_hits: u64,
+    /// What the store's upkeep has removed.
+    pub upkeep: UpkeepStats,
 }
 
 /// The statistics of the moment.
@@ -141,6 +160,8 @@ pub fn stats(services: &Services) -> Stats {
         memory_resident_bytes: resident_bytes().unwrap_or_default(),
         shards: services.process.shards as u64,
         io: services.process.io,
+        embedding_cache_hits: services.meaning.embedder().stats().cache_hits,
+        upkeep: services.upkeep.stats(),
     }
 }
 

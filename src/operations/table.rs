@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use super::operation::Operation;
-use super::{agent, memory, memory_find, session, system};
+use super::{
+    agent, embedding, memory, memory_recall, memory_search, memory_write, session, system,
+};
 
 /// The operations, made once for the process.
 pub struct Table {
@@ -14,10 +16,13 @@ pub struct Table {
 impl Default for Table {
     fn default() -> Self {
         let mut operations = Vec::new();
+        operations.extend(memory_write::rows());
+        operations.extend(memory_search::rows());
+        operations.extend(memory_recall::rows());
         operations.extend(memory::rows());
-        operations.extend(memory_find::rows());
         operations.extend(agent::rows());
         operations.extend(system::rows());
+        operations.extend(embedding::rows());
         operations.extend(session::rows());
         // The names are ours, so no peer can choose them to collide.
         let mut names = HashMap::default();

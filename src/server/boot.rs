@@ -2,32 +2,38 @@
 //! said before anyone can connect.
 
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
+use super::backing::Backing;
+use super::keeper::{self, Keeper};
 use super::shard_thread::{self, Parts};
 use super::{Server, ServerError};
 use crate::config::limits::SHARD_STACK_BYTES;
-use crate::config::{Config, Io};
+use crate::config::{Config, EmbeddingProvider, Io};
 use crate::delivery::Registry;
 use crate::dispatch::Constants;
+use crate::embed::Embedder;
 use crate::net::epoll::Epoll;
 use crate::net::uring::Uring;
 use crate::net::{Backend, affinity, limits, listener};
-use crate::operations::Table;
+use crate::operations::{Meaning, Table, Upkeep};
 use crate::shard::{Gate, Listener, Mailbox};
-use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::telemetry::{Metrics, Process};
 
 /// Descriptors that the process needs besides connections: store, logs, rings, listeners.
 const OTHER_DESCRIPTORS: u64 = 256;
 
-pub(super) fn start(config: Config) -> Result<Server, ServerError> {
+pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
     let config = Arc::new(config);
     raise_limits(&config);
     let uring = choose_backend(config.io)?;
-    let store = SqliteStore::open(&config.data_dir, SqliteOptions::default())?;
+    let backing = Backing::open(&config).await?;
+    let store = backing.connect().await?;
+    let embedder = Embedder::new(&config.embedding);
+    keeper::check_model(&*store, &embedder).await?;
     let cores = affinity::cores();
     let shards = config.shards.unwrap_or(cores.len());
     let (api, api_address) = bind(config.api, shards)?;
@@ -43,9 +49,13 @@ pub(super) fn start(config: Config) -> Result<Server, ServerError> {
     let process = Arc::new(Process::new(
         if uring { Uring::NAME } else { Epoll::NAME },
         shards,
-        "sqlite",
+        backing.name(),
     ));
     let gate = Arc::new(Gate::default());
+    start_compute(&embedder, cores.len())?;
+    let (meaning, switches) = Meaning::new(embedder);
+    let meaning = Arc::new(meaning);
+    let upkeep = Arc::new(Upkeep::default());
     let (stopping, stopped) = watch::channel(false);
     let (ended_sender, ended) = mpsc::unbounded_channel();
     let shared = shard_thread::Shared {
@@ -55,7 +65,9 @@ pub(super) fn start(config: Config) -> Result<Server, ServerError> {
         metrics: Arc::clone(&metrics),
         process: Arc::clone(&process),
         gate: Arc::clone(&gate),
-        store: store.clone(),
+        backing: backing.clone(),
+        meaning: Arc::clone(&meaning),
+        upkeep: Arc::clone(&upkeep),
         stopping: stopped,
         ended: ended_sender,
         table,
@@ -86,10 +98,23 @@ pub(super) fn start(config: Config) -> Result<Server, ServerError> {
             .map_err(ServerError::system("cannot start a shard's thread"))?;
         threads.push(thread);
     }
+    let keeper = Keeper {
+        store: Rc::clone(&store),
+        meaning: Arc::clone(&meaning),
+        upkeep,
+        switches,
+        settings: config.upkeep,
+        cores: cores.len(),
+        target: None,
+    };
+    // Ends with the process: what it has not done the next start does.
+    drop(tokio::task::spawn_local(keeper.run()));
     announce(&config, &process, api_address, ws_address);
     Ok(Server {
         config,
+        backing,
         store,
+        meaning,
         process,
         metrics,
         gate,
@@ -98,6 +123,18 @@ pub(super) fn start(config: Config) -> Result<Server, ServerError> {
         stopping,
         ended,
     })
+}
+
+/// Compute threads are not pinned: they take whatever the shards leave of any core.
+pub(super) fn start_compute(embedder: &Embedder, cores: usize) -> Result<(), ServerError> {
+    let workers = embedder.workers(embedder.worker_count(cores));
+    for (index, worker) in workers.into_iter().enumerate() {
+        std::thread::Builder::new()
+            .name(format!("compute-{index}"))
+            .spawn(move || worker.run())
+            .map_err(ServerError::system("cannot start a compute thread"))?;
+    }
+    Ok(())
 }
 
 fn raise_limits(config: &Config) {
@@ -148,11 +185,8 @@ fn announce(config: &Config, process: &Process, api: SocketAddr, ws: Option<Sock
     } else {
         tracing::info!("authentication is off; only this machine can connect");
     }
-    if config.embedding_model != "none" {
-        tracing::warn!(
-            model = config.embedding_model,
-            "this version searches by words, not by meaning"
-        );
+    if config.embedding.provider == EmbeddingProvider::Off {
+        tracing::info!("no embedding model is wanted; memories are found by their words");
     }
     let ws = ws.map_or_else(|| "off".to_owned(), |address| address.to_string());
     tracing::info!(

@@ -9,7 +9,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use super::{Reload, Server, ServerError};
 use crate::config::limits::STOP_SECONDS_MAX;
 use crate::shard::Mail;
-use crate::store::Store;
 use crate::telemetry::log::Log;
 
 /// Time between probes of the store.
@@ -140,7 +139,8 @@ impl Server {
         } else {
             self.post(|| Mail::Stop);
         }
-        self.store.close();
+        self.meaning.embedder().close();
+        self.backing.close();
         tracing::info!("stopped");
     }
 }

@@ -2,19 +2,26 @@
 //!
 //! Only this module starts threads of the server; each shard's thread is described in `shard`.
 
+mod backing;
 mod boot;
+mod keeper;
 mod lifecycle;
 mod shard_thread;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use crate::config::{Config, Problems};
+use crate::domain::Model;
+use crate::operations::Meaning;
 use crate::shard::{Gate, Mail, Mailbox};
-use crate::store::sqlite::{OpenError, SqliteStore};
+use crate::store::Store;
+use crate::store::sqlite::OpenError;
 use crate::telemetry::log::Log;
 use crate::telemetry::{Metrics, Process};
+use backing::Backing;
 
 /// Why the server did not start, or ended before it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +48,22 @@ pub enum ServerError {
         /// Why it failed.
         error: std::io::Error,
     },
+    /// The store does not answer.
+    #[error("cannot read the state of the store: {0}")]
+    State(crate::store::StoreError),
+    /// The store's vectors are not those of the configured model.
+    #[error(
+        "the store's vectors are of {} with {} dimensions, and the configuration asks for {} with {}; \
+         start with the model of the store and change with `tmws call embedding/switch`, \
+         or set embedding_model = \"none\" to search by words",
+        stored.name, stored.dimension, configured.name, configured.dimension
+    )]
+    Dimension {
+        /// The model of the vectors in the store.
+        stored: Model,
+        /// The model that the configuration asks for.
+        configured: Model,
+    },
     /// A shard's thread ended.
     #[error("shard {0} failed; its log tells why")]
     Shard(usize),
@@ -58,7 +81,10 @@ pub type Reload = Box<dyn Fn() -> Result<Config, Problems>>;
 /// The parts of a running server that its main thread holds.
 struct Server {
     config: Arc<Config>,
-    store: SqliteStore,
+    backing: Backing,
+    /// The store as the main thread sees it.
+    store: Rc<dyn Store>,
+    meaning: Arc<Meaning>,
     process: Arc<Process>,
     metrics: Arc<Metrics>,
     gate: Arc<Gate>,
@@ -80,8 +106,10 @@ pub fn run(config: Config, reload: &Reload, log: &Log) -> Result<(), ServerError
         let _inside = runtime.enter();
         lifecycle::Signals::new()?
     };
-    let server = boot::start(config)?;
-    runtime.block_on(lifecycle::run(server, signals, reload, log))
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let server = boot::start(config).await?;
+        lifecycle::run(server, signals, reload, log).await
+    })
 }
 
 impl Server {

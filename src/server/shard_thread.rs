@@ -9,14 +9,14 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
+use super::backing::Backing;
 use crate::config::Config;
 use crate::delivery::Registry;
 use crate::dispatch::{Constants, Dispatcher};
 use crate::http::Http;
 use crate::net::{Backend, Settings, affinity};
-use crate::operations::{Services, Table};
+use crate::operations::{Meaning, Services, Table, Upkeep};
 use crate::shard::{Gate, Listener, Mailbox, Next, Shard};
-use crate::store::sqlite::SqliteStore;
 use crate::telemetry::{Metrics, Process};
 
 /// What all shards are made from.
@@ -29,7 +29,9 @@ pub(super) struct Shared {
     pub(super) process: Arc<Process>,
     pub(super) registry: Arc<Registry>,
     pub(super) gate: Arc<Gate>,
-    pub(super) store: SqliteStore,
+    pub(super) backing: Backing,
+    pub(super) meaning: Arc<Meaning>,
+    pub(super) upkeep: Arc<Upkeep>,
     pub(super) stopping: watch::Receiver<bool>,
     pub(super) ended: mpsc::UnboundedSender<(usize, bool)>,
 }
@@ -94,8 +96,13 @@ async fn serve<B: Backend>(parts: Parts) -> io::Result<()> {
     for (listener, number) in parts.listeners {
         backend.listen(listener, number as u8)?;
     }
+    let store = shared.backing.connect().await.map_err(io::Error::other)?;
     let services = Rc::new(Services {
-        store: Rc::new(shared.store),
+        store,
+        embedding: Arc::new(config.embedding.clone()),
+        upkeep: shared.upkeep,
+        meaning: shared.meaning,
+        looks: Cell::new(0),
         registry: shared.registry,
         metrics: Arc::clone(&shared.metrics),
         process: shared.process,

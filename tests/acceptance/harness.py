@@ -32,6 +32,8 @@ class Server:
     def __init__(self, directory, io, *flags, variables=None, wait=True):
         # The server refuses TMWS_* variables that it does not know, TMWS_BIN among them.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TMWS_")}
+        # No download for a test that is not about meaning.
+        environment["TMWS_EMBEDDING_MODEL"] = "none"
         usual = {
             "--data-dir": str(directory), "--api-port": "0", "--ws-port": "0", "--echo-path": "/echo", "--io": io,
             "--log-format": "json",

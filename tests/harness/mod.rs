@@ -84,6 +84,8 @@ impl<'a> Launch<'a> {
             ])
             .arg(dir)
             .args(&self.flags)
+            // No download for a test that is not about meaning; a flag outranks it.
+            .env("TMWS_EMBEDDING_MODEL", "none")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());

@@ -153,9 +153,19 @@ fn a_cap_on_candidates_is_told(store: Backend) {
     let many = (0..1_200).map(|_| new(&alice(), "common words")).collect();
     let results = block(fixture.store.create_memories(many)).expect("stored");
     assert!(results.iter().all(Result::is_ok));
-    let page = fixture.search(&alice(), "common");
-    assert!(page.truncated);
+    let mut page = fixture.search(&alice(), "common");
     assert_eq!(page.hits.len(), 10);
+    let mut shown = ids(page.hits.iter().map(|hit| hit.memory.clone()));
+    while let Some(cursor) = page.next_cursor.take() {
+        assert!(!page.truncated, "not before the end");
+        page = fixture.search_page(&alice(), "common", everything(), Some(cursor));
+        shown.extend(ids(page.hits.iter().map(|hit| hit.memory.clone())));
+    }
+    assert!(page.truncated, "the pages end before the matches do");
+    assert_eq!(shown.len(), 200);
+    shown.sort_unstable();
+    shown.dedup();
+    assert_eq!(shown.len(), 200, "nothing is shown twice");
     // A rare word brings its memory to the top however old it is.
     assert_eq!(fixture.found(&alice(), "common zebra")[0], rare);
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use tmws::domain::{
-    Access, AgentKey, Filter, Memory, Mode, NewMemory, Order, Permission, Recall, Search, SearchPage,
-    Share, Timestamp,
+    Access, AgentKey, Filter, Memory, Mode, NewMemory, Order, Permission, Recall, Search,
+    SearchPage, Share, Timestamp,
 };
 use tmws::store::postgres::{PostgresOptions, PostgresStore};
 use tmws::store::sqlite::{SqliteOptions, SqliteStore};
@@ -138,6 +138,16 @@ impl Fixture {
     }
 
     pub(crate) fn search_with(&self, viewer: &Viewer, query: &str, filter: Filter) -> SearchPage {
+        self.search_page(viewer, query, filter, None)
+    }
+
+    pub(crate) fn search_page(
+        &self,
+        viewer: &Viewer,
+        query: &str,
+        filter: Filter,
+        cursor: Option<String>,
+    ) -> SearchPage {
         let query = query.into();
         block(self.store.search_memories(
             viewer,
@@ -148,7 +158,7 @@ impl Fixture {
                 filter,
                 similarity_min: None,
                 limit: 10,
-                cursor: None,
+                cursor,
                 counts_access: true,
             },
         ))

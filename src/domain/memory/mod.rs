@@ -13,7 +13,9 @@ use uuid::Uuid;
 
 pub use query::{Filter, Hit, Mode, Order, Page, Parts, Recall, Search, SearchPage};
 pub use record::{Grant, Imported, Record};
-pub use relevance::{RELEVANCE_HALF_LIFE, RELEVANCE_NEW, Retention, UpkeepReport, decayed, reinforced};
+pub use relevance::{
+    RELEVANCE_HALF_LIFE, RELEVANCE_NEW, Retention, UpkeepReport, decayed, reinforced,
+};
 pub use rules::*;
 
 use super::{AgentKey, Embedded, JsonObject, Timestamp, Violation};

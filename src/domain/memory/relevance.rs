@@ -57,7 +57,11 @@ mod tests {
         let day = Duration::from_secs(86_400);
         let later = Timestamp::from_micros(day.as_micros() as i64).unwrap();
         assert_eq!(decayed(0.5, start, later, day), 0.25);
-        assert_eq!(decayed(0.5, later, start, day), 0.5, "a clock that went back");
+        assert_eq!(
+            decayed(0.5, later, start, day),
+            0.5,
+            "a clock that went back"
+        );
         assert!((reinforced(0.5, 1) - 0.55).abs() < 1e-12);
         assert!((reinforced(0.5, 2) - reinforced(reinforced(0.5, 1), 1)).abs() < 1e-12);
     }

@@ -20,12 +20,7 @@ pub struct Times {
 impl Times {
     /// Is a memory that was stored at `created_at` to be found `now`, by a search that asks about
     /// the time `as_of`? What names no start was valid from when it was stored.
-    pub fn admit(
-        &self,
-        created_at: Timestamp,
-        as_of: Option<Timestamp>,
-        now: Timestamp,
-    ) -> bool {
+    pub fn admit(&self, created_at: Timestamp, as_of: Option<Timestamp>, now: Timestamp) -> bool {
         let lives = self.expires_at.is_none_or(|end| end > now);
         let (at, current, begun) = match as_of {
             None => (

@@ -69,7 +69,8 @@ impl Index {
             more |= by_meaning.overflown;
             best.extend(by_meaning.into_places());
         }
-        let mut seen = HashSet::with_capacity_and_hasher(best.len(), foldhash::fast::FixedState::default());
+        let mut seen =
+            HashSet::with_capacity_and_hasher(best.len(), foldhash::fast::FixedState::default());
         let candidate = |(number, slot): (usize, u32)| {
             let segment = segments[number];
             let entry = segment.entry(slot);
@@ -80,7 +81,9 @@ impl Index {
                     id: entry.id,
                     created_at: entry.created_at,
                     similarity: similarity.map(f64::from),
-                    lexical: words.as_ref().map(|words| words.lexical(segment, number, slot)),
+                    lexical: words
+                        .as_ref()
+                        .map(|words| words.lexical(segment, number, slot)),
                     importance: entry.importance,
                 };
                 (entry.seq, candidate)
@@ -159,9 +162,8 @@ impl Best {
 fn nearest(segments: &[&Segment], query: &Query, admission: &Admission<'_>) -> Best {
     let mut best = Best::default();
     for (number, segment) in segments.iter().enumerate() {
-        let admitted = |slot| {
-            segment.is_in_scope(slot, admission) && segment.is_admitted(slot, admission)
-        };
+        let admitted =
+            |slot| segment.is_in_scope(slot, admission) && segment.is_admitted(slot, admission);
         segment.scan(query, CANDIDATES, admitted, |slot, similarity| {
             let score = f64::from(similarity);
             if score >= best.threshold() && admitted(slot) {
@@ -218,7 +220,9 @@ impl Words {
         }
         let weights = Weights::new(memories, &with_term);
         let table = if terms.len() <= TABLE_TERMS_MAX {
-            (0..1_u32 << terms.len()).map(|mask| weights.lexical(mask, 0)).collect()
+            (0..1_u32 << terms.len())
+                .map(|mask| weights.lexical(mask, 0))
+                .collect()
         } else {
             Vec::new()
         };

@@ -52,9 +52,8 @@ impl Segment {
     pub(super) fn push(&mut self, seq: i64, document: &Document, names: &mut Names) -> u32 {
         let slot = self.entries.len() as u32;
         let always = document.times == Times::default();
-        let mut optional = |name: &Option<String>| {
-            name.as_deref().map_or(NO_NAME, |name| names.intern(name))
-        };
+        let mut optional =
+            |name: &Option<String>| name.as_deref().map_or(NO_NAME, |name| names.intern(name));
         let (kind, source) = (optional(&document.kind), optional(&document.source));
         let owner = owner_name(&document.owner.namespace, &document.owner.agent);
         self.entries.push(Entry {
@@ -76,7 +75,8 @@ impl Segment {
         }
         self.words.push(document.words);
         let vector = document.vector.as_ref();
-        self.vectors.push(vector.map(|(scale, codes)| (*scale, &codes[..])));
+        self.vectors
+            .push(vector.map(|(scale, codes)| (*scale, &codes[..])));
         self.postings.push(slot, &document.terms);
         self.live += 1;
         slot
@@ -227,7 +227,9 @@ impl Segment {
     pub(super) fn count_scope(&self, admission: &Admission<'_>) -> u64 {
         if admission.owner.is_some() || admission.filter.as_of.is_some() {
             let slots = 0..self.len() as u32;
-            return slots.filter(|slot| self.is_in_scope(*slot, admission)).count() as u64;
+            return slots
+                .filter(|slot| self.is_in_scope(*slot, admission))
+                .count() as u64;
         }
         let absent = |slot: &&u32| {
             let gone = self.presence[**slot as usize] == GONE;
@@ -246,9 +248,13 @@ impl Segment {
         is(admission.agent, entry.agent)
             && is(admission.kind, entry.kind)
             && is(admission.source, entry.source)
-            && filter.importance_min.is_none_or(|least| entry.importance >= least)
+            && filter
+                .importance_min
+                .is_none_or(|least| entry.importance >= least)
             && filter.trust_min.is_none_or(|least| entry.trust >= least)
-            && filter.created_from.is_none_or(|from| entry.created_at >= from)
+            && filter
+                .created_from
+                .is_none_or(|from| entry.created_at >= from)
             && filter.created_to.is_none_or(|to| entry.created_at < to)
             && admission.tags.iter().all(|tag| entry.tags.contains(tag))
             && (filter.ids.is_empty() || filter.ids.contains(&entry.id))

@@ -45,12 +45,12 @@ pub fn of_memory(content: &str, kind: Option<&str>, tags: &[String]) -> Document
             terms.push(term.into_owned());
         }
     };
-    analyze(content, &mut |token| {
+    analyze(content, Side::Document, &mut |token| {
         words += u32::from(token.counts);
         push(token.term);
     });
     for label in kind.into_iter().chain(tags.iter().map(String::as_str)) {
-        analyze(label, &mut |token| push(token.term));
+        analyze(label, Side::Document, &mut |token| push(token.term));
     }
     DocumentTerms { terms, words }
 }
@@ -59,8 +59,12 @@ pub fn of_memory(content: &str, kind: Option<&str>, tags: &[String]) -> Document
 pub fn of_query(query: &str) -> Vec<String> {
     let mut content: Vec<String> = Vec::new();
     let mut common: Vec<String> = Vec::new();
-    analyze(query, &mut |token| {
-        let list = if token.common { &mut common } else { &mut content };
+    analyze(query, Side::Question, &mut |token| {
+        let list = if token.common {
+            &mut common
+        } else {
+            &mut content
+        };
         if list.len() < TERMS_MAX && !list.iter().any(|known| **known == *token.term) {
             list.push(token.term.into_owned());
         }
@@ -77,13 +81,23 @@ struct Token<'t> {
     counts: bool,
 }
 
-fn analyze<'t>(text: &'t str, emit: &mut impl FnMut(Token<'t>)) {
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    Document,
+    Question,
+}
+
+fn analyze<'t>(text: &'t str, side: Side, emit: &mut impl FnMut(Token<'t>)) {
     for word in text.split(|c: char| c.is_whitespace() || c.is_control()) {
         if word.is_ascii() {
             split_word(Cow::Borrowed(word), emit);
             continue;
         }
-        let plain: String = word.nfkd().filter(|c| !is_combining_mark(*c)).nfc().collect();
+        let plain: String = word
+            .nfkd()
+            .filter(|c| !is_combining_mark(*c))
+            .nfc()
+            .collect();
         let mut rest = plain.as_str();
         while let Some(first) = rest.chars().next() {
             let unspaced = is_unspaced(first);
@@ -93,7 +107,7 @@ fn analyze<'t>(text: &'t str, emit: &mut impl FnMut(Token<'t>)) {
             let (run, tail) = rest.split_at(end);
             rest = tail;
             if unspaced {
-                pairs(run, emit);
+                pairs(run, side, emit);
             } else {
                 split_word(Cow::Owned(run.to_owned()), emit);
             }
@@ -115,7 +129,11 @@ fn split_word<'t>(word: Cow<'t, str>, emit: &mut impl FnMut(Token<'t>)) {
             let common = stop_words::contains(&lower);
             let term = if common { lower } else { stem(lower) };
             let counts = true;
-            emit(Token { term: Cow::Owned(cut(term)), common, counts });
+            emit(Token {
+                term: Cow::Owned(cut(term)),
+                common,
+                counts,
+            });
         }
     }
     if parts > 1 {
@@ -123,7 +141,11 @@ fn split_word<'t>(word: Cow<'t, str>, emit: &mut impl FnMut(Token<'t>)) {
             .to_lowercase()
             .replace(|c: char| c == '\'' || c == '"' || c == '\\', "");
         let term = Cow::Owned(cut(lower));
-        emit(Token { term, common: false, counts: false });
+        emit(Token {
+            term,
+            common: false,
+            counts: false,
+        });
     }
 }
 
@@ -175,21 +197,26 @@ fn cut(mut term: String) -> String {
     term
 }
 
-/// Each pair of neighbours, and in a document that is how single characters are found too.
-fn pairs<'t>(run: &str, emit: &mut impl FnMut(Token<'t>)) {
+/// Each pair of neighbours; and each character, of a question only if it is alone.
+fn pairs<'t>(run: &str, side: Side, emit: &mut impl FnMut(Token<'t>)) {
+    let mut push = |term: String, counts| {
+        let term = Cow::Owned(term);
+        emit(Token {
+            term,
+            common: false,
+            counts,
+        });
+    };
     let mut before: Option<char> = None;
-    let mut alone = true;
+    let alone = run.chars().nth(1).is_none();
     for c in run.chars() {
+        if side == Side::Document || alone {
+            push(c.to_string(), true);
+        }
         if let Some(before) = before {
-            alone = false;
-            let term = Cow::Owned(String::from_iter([before, c]));
-            emit(Token { term, common: false, counts: true });
+            push(String::from_iter([before, c]), false);
         }
         before = Some(c);
-    }
-    if let (Some(c), true) = (before, alone) {
-        let term = Cow::Owned(c.to_string());
-        emit(Token { term, common: false, counts: true });
     }
 }
 
@@ -214,14 +241,20 @@ mod tests {
 
     #[test]
     fn stop_words_go_unless_alone() {
-        assert_eq!(of_query("What is the deploy of the Server?"), ["deploy", "server"]);
+        assert_eq!(
+            of_query("What is the deploy of the Server?"),
+            ["deploy", "server"]
+        );
         assert_eq!(of_query("to be or not to be"), ["to", "be", "or", "not"]);
     }
 
     #[test]
     fn codes_stay_whole_and_in_parts() {
         assert_eq!(of_query("(INC-20417)"), ["inc", "20417", "inc-20417"]);
-        assert_eq!(of_text("getUserById"), ["get", "user", "by", "id", "getuserbyid"]);
+        assert_eq!(
+            of_text("getUserById"),
+            ["get", "user", "by", "id", "getuserbyid"]
+        );
         assert_eq!(of_text("HTTPServer2"), ["http", "server2", "httpserver2"]);
         assert_eq!(of_query("v2.14.3"), ["v2", "14", "3", "v2.14.3"]);
     }

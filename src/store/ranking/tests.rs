@@ -32,7 +32,10 @@ fn ties_go_to_the_later_and_then_to_the_greater_id() {
     later.created_at = time(1);
     let candidates = [candidate(1, 0.5, 0.5), candidate(2, 0.5, 0.5), later];
     let (page, more) = page(Mode::Hybrid, &candidates, None, None, 10, time(10));
-    let found: Vec<_> = page.iter().map(|r| (r.created_at.as_micros(), r.id.as_u128())).collect();
+    let found: Vec<_> = page
+        .iter()
+        .map(|r| (r.created_at.as_micros(), r.id.as_u128()))
+        .collect();
     assert_eq!(found, [(1, 1), (0, 2), (0, 1)]);
     assert!(!more);
 }
@@ -46,7 +49,14 @@ fn pages_join_without_gap_or_repetition() {
     let mut joined = Vec::new();
     let mut cursor: Option<SearchCursor> = None;
     loop {
-        let (part, more) = page(Mode::Hybrid, &candidates, None, cursor.as_ref(), 4, time(10));
+        let (part, more) = page(
+            Mode::Hybrid,
+            &candidates,
+            None,
+            cursor.as_ref(),
+            4,
+            time(10),
+        );
         let text = SearchCursor::behind(part.last().unwrap(), time(10)).write();
         cursor = Some(SearchCursor::parse(&text).unwrap());
         joined.extend(part);
@@ -67,7 +77,11 @@ fn a_strange_cursor_is_refused() {
 #[test]
 fn the_least_similarity_is_of_meaning_unless_the_search_is_lexical() {
     let candidates = [candidate(1, 0.9, 0.1), candidate(2, 0.1, 0.9)];
-    let first = |mode| page(mode, &candidates, Some(0.5), None, 10, time(0)).0[0].id.as_u128();
+    let first = |mode| {
+        page(mode, &candidates, Some(0.5), None, 10, time(0)).0[0]
+            .id
+            .as_u128()
+    };
     assert_eq!(first(Mode::Hybrid), 1);
     assert_eq!(first(Mode::Lexical), 2);
 }

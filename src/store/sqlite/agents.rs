@@ -2,11 +2,11 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use crate::store::cursor;
 use super::rows::{foreign, join_list, list_item, split_list, time};
 use super::writer::Batch;
 use crate::domain::{Agent, AgentKey, JsonObject, NewAgent, Page};
 use crate::store::StoreError;
+use crate::store::cursor;
 
 /// Registers an agent; what the registration leaves out stays as it was.
 pub(super) fn register(batch: &mut Batch<'_>, new: &NewAgent) -> Result<Agent, StoreError> {

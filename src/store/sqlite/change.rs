@@ -83,7 +83,10 @@ pub(super) fn share(
     share: Share,
 ) -> Result<Memory, StoreError> {
     let stored = present(batch, share.id)?;
-    rights::require(grants::right(batch.connection, viewer, &stored)?, Right::Own)?;
+    rights::require(
+        grants::right(batch.connection, viewer, &stored)?,
+        Right::Own,
+    )?;
     let owner = stored.owner();
     let mut changed = 0;
     for agent in share.agents.iter().filter(|agent| **agent != owner) {

@@ -20,7 +20,11 @@ pub(super) struct Changes {
 
 impl Changes {
     /// Brings the index up to what `connection` reads.
-    pub(super) fn apply(&mut self, connection: &Connection, index: &Index) -> Result<(), StoreError> {
+    pub(super) fn apply(
+        &mut self,
+        connection: &Connection,
+        index: &Index,
+    ) -> Result<(), StoreError> {
         if let Some(model) = self.model.take() {
             let id = model.id;
             index.cut_over(model, || vectors::load(connection, index, id))?;

@@ -38,7 +38,12 @@ fn create(batch: &mut Batch<'_>, new: NewMemory) -> Result<Memory, StoreError> {
         };
         supersede(batch, &viewer, old, id)?;
     }
-    let NewMemory { owner, tags, vector, .. } = new;
+    let NewMemory {
+        owner,
+        tags,
+        vector,
+        ..
+    } = new;
     let memory = Memory {
         id,
         namespace: owner.namespace,
@@ -121,7 +126,10 @@ fn supersede(
     new: Uuid,
 ) -> Result<(), StoreError> {
     let stored = present(batch, old)?;
-    rights::require(grants::right(batch.connection, viewer, &stored)?, Right::Write)?;
+    rights::require(
+        grants::right(batch.connection, viewer, &stored)?,
+        Right::Write,
+    )?;
     rights::refuse_superseded(&stored.memory)?;
     let mut next = stored.clone();
     next.memory.superseded_by = Some(new);

@@ -57,7 +57,10 @@ pub(super) fn load(connection: &Connection, index: &Index) -> Result<(), StoreEr
     let mut statement = connection.prepare("SELECT memory, namespace, agent FROM memory_grant")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        grants.entry(row.get(0)?).or_default().push(grantee(row, 1)?);
+        grants
+            .entry(row.get(0)?)
+            .or_default()
+            .push(grantee(row, 1)?);
     }
     let mut statement = connection.prepare(select!(" ORDER BY seq"))?;
     let mut rows = statement.query([])?;
@@ -95,7 +98,10 @@ fn document(row: &Row<'_>) -> rusqlite::Result<(i64, Document)> {
         kind: row.get(12)?,
         source: row.get(13)?,
         tags: split_list(row.get_ref(14)?.as_str()?),
-        terms: terms.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect(),
+        terms: terms
+            .iter()
+            .map(|bytes| u64::from_le_bytes(*bytes))
+            .collect(),
         words: row.get(16)?,
         vector: None,
     };

@@ -17,10 +17,10 @@ mod create;
 mod criteria;
 mod documents;
 mod functions;
-mod reader;
-mod recall;
 mod grants;
 mod load;
+mod reader;
+mod recall;
 mod rows;
 mod schema;
 mod search;
@@ -41,6 +41,7 @@ use uuid::Uuid;
 pub use schema::{OpenError, SCHEMA_VERSION, inspect, migrate};
 pub use writer::WriterStats;
 
+use super::index::IndexSize;
 use super::{Answer, Store, StoreError, StoreStatus, Viewer};
 use crate::domain::{
     Agent, AgentKey, EmbeddingState, Imported, Memory, MemoryPatch, MemoryStats, Model, NewAgent,
@@ -103,6 +104,11 @@ impl SqliteStore {
     /// What the writer has done so far.
     pub fn writer_stats(&self) -> WriterStats {
         self.0.progress.stats()
+    }
+
+    /// How much the index in memory holds.
+    pub fn index_size(&self) -> IndexSize {
+        self.0.index.size()
     }
 
     /// Has the writer run `work`, which carries about `bytes` of content, in a savepoint.
@@ -265,7 +271,10 @@ impl Store for SqliteStore {
     }
 
     fn import(&self, records: Vec<Record>) -> Answer<Imported> {
-        let bytes = records.iter().map(|record| record.memory.content.len()).sum();
+        let bytes = records
+            .iter()
+            .map(|record| record.memory.content.len())
+            .sum();
         self.write(bytes, move |batch| {
             batch.isolated(|batch| transfer::import(batch, &records))
         })

@@ -5,11 +5,11 @@ use rusqlite::{Connection, params_from_iter};
 use uuid::Uuid;
 
 use super::criteria::Criteria;
-use crate::store::cursor::Position;
 use super::grants;
-use crate::store::rights::{self, Right};
 use super::rows::{by_id, by_seq, optional_id, split_list, time};
 use crate::domain::{Memory, Order, Page, Recall, Revision, Timestamp};
+use crate::store::cursor::Position;
+use crate::store::rights::{self, Right};
 use crate::store::{StoreError, Viewer};
 
 /// One memory with its row.

@@ -46,7 +46,11 @@ pub(super) fn search(
     search: &Search,
     now: Timestamp,
 ) -> Result<Answered, StoreError> {
-    let cursor = search.cursor.as_deref().map(SearchCursor::parse).transpose()?;
+    let cursor = search
+        .cursor
+        .as_deref()
+        .map(SearchCursor::parse)
+        .transpose()?;
     // Later pages rank by the time of the first.
     let ranked_at = cursor.as_ref().map_or(now, |cursor| cursor.now);
     let model = index.model();
@@ -84,7 +88,10 @@ pub(super) fn search(
             candidate.similarity = exact(seq, candidate.similarity, &mut buffer)?;
             compared.push((seq, candidate));
         }
-        let candidates: Vec<_> = compared.iter().map(|(_, candidate)| candidate.clone()).collect();
+        let candidates: Vec<_> = compared
+            .iter()
+            .map(|(_, candidate)| candidate.clone())
+            .collect();
         let (page, more) = ranking::page(
             search.mode,
             &candidates,
@@ -103,7 +110,9 @@ pub(super) fn search(
         .map(|last| SearchCursor::behind(last, ranked_at).write());
     let mut hits = Vec::with_capacity(page.len());
     for ranked in page {
-        let row = compared.iter().find(|(_, candidate)| candidate.id == ranked.id);
+        let row = compared
+            .iter()
+            .find(|(_, candidate)| candidate.id == ranked.id);
         if let Some((seq, _)) = row
             && let Some(hit) = hit(connection, viewer, *seq, ranked, now)?
         {
@@ -117,11 +126,12 @@ pub(super) fn search(
     })
 }
 
-fn query_of(
-    search: &Search,
-    active: Option<&ActiveModel>,
-) -> Result<Option<Query>, StoreError> {
-    let Some(embedded) = search.vector.as_ref().filter(|_| search.mode != Mode::Lexical) else {
+fn query_of(search: &Search, active: Option<&ActiveModel>) -> Result<Option<Query>, StoreError> {
+    let Some(embedded) = search
+        .vector
+        .as_ref()
+        .filter(|_| search.mode != Mode::Lexical)
+    else {
         return Ok(None);
     };
     if let Some(active) = active
@@ -150,7 +160,9 @@ fn in_order(
     let mut ranked: Vec<_> = candidates
         .into_iter()
         .map(|(seq, candidate)| (Ranked::new(mode, &candidate, now), seq, candidate))
-        .filter(|(ranked, ..)| after.is_none_or(|cursor| ranked.score <= cursor.score() + SCORE_ERROR))
+        .filter(|(ranked, ..)| {
+            after.is_none_or(|cursor| ranked.score <= cursor.score() + SCORE_ERROR)
+        })
         .collect();
     ranked.sort_unstable_by(|a, b| a.0.compare(&b.0));
     ranked

@@ -3,9 +3,9 @@
 use rusqlite::Connection;
 
 use super::create::insert;
+use super::recall;
 use super::rows::{agent_key, by_id, by_seq, join_list};
 use super::writer::Batch;
-use super::recall;
 use crate::domain::{Grant, Imported, Page, Permission, Record, Timestamp};
 use crate::store::StoreError;
 use crate::store::cursor;
@@ -22,7 +22,9 @@ pub(super) fn export(
          WHERE seq > ?1 AND (expires_at IS NULL OR expires_at > ?2) ORDER BY seq LIMIT ?3";
     let mut rows: Vec<i64> = connection
         .prepare_cached(sql)?
-        .query_map((after, now.as_micros(), i64::from(limit) + 1), |row| row.get(0))?
+        .query_map((after, now.as_micros(), i64::from(limit) + 1), |row| {
+            row.get(0)
+        })?
         .collect::<Result<_, _>>()?;
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
@@ -30,15 +32,14 @@ pub(super) fn export(
     for seq in &rows {
         items.extend(record(connection, *seq, now)?);
     }
-    let next_cursor = rows.last().filter(|_| more).map(|seq| cursor::write_export(*seq));
+    let next_cursor = rows
+        .last()
+        .filter(|_| more)
+        .map(|seq| cursor::write_export(*seq));
     Ok(Page { items, next_cursor })
 }
 
-fn record(
-    connection: &Connection,
-    seq: i64,
-    now: Timestamp,
-) -> Result<Option<Record>, StoreError> {
+fn record(connection: &Connection, seq: i64, now: Timestamp) -> Result<Option<Record>, StoreError> {
     let Some(stored) = by_seq(connection, seq, now)? else {
         return Ok(None);
     };
@@ -87,21 +88,28 @@ fn restore(connection: &Connection, seq: i64, record: &Record) -> Result<(), Sto
     let update = "UPDATE memory SET change = ?2, changed_by = ?3, superseded_by = ?4,
              superseded_at = iif(?4 IS NULL, NULL, ?5), deleted_at = iif(?6, ?5, NULL)
          WHERE seq = ?1";
-    connection.prepare_cached(update)?.execute(rusqlite::params![
-        seq,
-        record.change,
-        &*record.changed_by,
-        superseded_by,
-        memory.updated_at.as_micros(),
-        record.deleted,
-    ])?;
+    connection
+        .prepare_cached(update)?
+        .execute(rusqlite::params![
+            seq,
+            record.change,
+            &*record.changed_by,
+            superseded_by,
+            memory.updated_at.as_micros(),
+            record.deleted,
+        ])?;
     if let Some(at) = memory.last_accessed_at {
         connection
             .prepare_cached(
                 "INSERT INTO memory_access (memory, count, relevance, accessed_at)
                  VALUES (?1, ?2, ?3, ?4)",
             )?
-            .execute((seq, memory.access_count as i64, memory.relevance, at.as_micros()))?;
+            .execute((
+                seq,
+                memory.access_count as i64,
+                memory.relevance,
+                at.as_micros(),
+            ))?;
     }
     for grant in &record.grants {
         connection
@@ -109,7 +117,12 @@ fn restore(connection: &Connection, seq: i64, record: &Record) -> Result<(), Sto
                 "INSERT INTO memory_grant (memory, namespace, agent, permission)
                  VALUES (?1, ?2, ?3, ?4)",
             )?
-            .execute((seq, &*grant.namespace, &*grant.agent_id, grant.permission.as_str()))?;
+            .execute((
+                seq,
+                &*grant.namespace,
+                &*grant.agent_id,
+                grant.permission.as_str(),
+            ))?;
     }
     for revision in &record.revisions {
         connection

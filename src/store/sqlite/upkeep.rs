@@ -52,7 +52,10 @@ pub(super) fn remove(batch: &mut Batch<'_>, seq: i64) -> Result<(), StoreError> 
 }
 
 /// One run: removes what has expired, and deletes what nobody uses; its history stays.
-pub(super) fn run(batch: &mut Batch<'_>, retention: &Retention) -> Result<UpkeepReport, StoreError> {
+pub(super) fn run(
+    batch: &mut Batch<'_>,
+    retention: &Retention,
+) -> Result<UpkeepReport, StoreError> {
     let mut report = UpkeepReport {
         expired: remove_expired(batch, SWEEP_MAX)?,
         ..UpkeepReport::default()

@@ -74,7 +74,10 @@ pub(super) fn put(
     }
     let model_id = enroll(batch, model)?;
     let quantized = Quantized::new(vector);
-    let exact: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let exact: Vec<u8> = vector
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect();
     let key = key(model_id, seq);
     batch
         .connection
@@ -113,7 +116,9 @@ pub(super) fn attach(
         let seq = batch
             .connection
             .prepare_cached(sql)?
-            .query_row((new.id.as_bytes(), new.text_version as i64), |row| row.get(0))
+            .query_row((new.id.as_bytes(), new.text_version as i64), |row| {
+                row.get(0)
+            })
             .optional()?;
         if let Some(seq) = seq {
             put(batch, model, seq, &new.vector)?;

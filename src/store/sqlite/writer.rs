@@ -18,8 +18,8 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::access::AccessCounts;
-use super::schema::Directory;
 use super::changes::Changes;
+use super::schema::Directory;
 use super::{Clock, upkeep};
 use crate::domain::{Model, Timestamp};
 use crate::store::StoreError;

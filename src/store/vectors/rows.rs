@@ -39,7 +39,8 @@ impl Rows {
 
     /// Bytes in memory.
     pub fn bytes(&self) -> usize {
-        self.codes.capacity() + (self.scales.capacity() + self.sums.capacity()) * 4
+        self.codes.capacity()
+            + (self.scales.capacity() + self.sums.capacity()) * 4
             + self.bits.capacity() * 8
     }
 
@@ -98,7 +99,11 @@ impl Rows {
             return None;
         }
         let mut dot = [0];
-        kernels::dot(&query.codes, &self.codes[slot * self.stride..][..self.stride], &mut dot);
+        kernels::dot(
+            &query.codes,
+            &self.codes[slot * self.stride..][..self.stride],
+            &mut dot,
+        );
         Some(self.cosine(query, slot, dot[0]))
     }
 
@@ -148,12 +153,7 @@ impl Rows {
     }
 
     /// The rows whose signs agree most with the question's, as far as they are admitted.
-    fn pick(
-        &self,
-        query: &Query,
-        wanted: usize,
-        admit: &mut impl FnMut(u32) -> bool,
-    ) -> Vec<u32> {
+    fn pick(&self, query: &Query, wanted: usize, admit: &mut impl FnMut(u32) -> bool) -> Vec<u32> {
         let enough = (wanted * PICKED_PER_WANTED).max(PICKED_MIN);
         let mut distances = vec![0; self.len()];
         kernels::hamming(&query.bits, &self.bits, &mut distances);
@@ -167,7 +167,10 @@ impl Rows {
             below >= enough
         });
         let limit = limit.unwrap_or(self.stride) as u16;
-        let near = distances.iter().enumerate().filter(|(_, distance)| **distance <= limit);
+        let near = distances
+            .iter()
+            .enumerate()
+            .filter(|(_, distance)| **distance <= limit);
         near.map(|(slot, _)| slot as u32)
             .filter(|slot| self.scales[*slot as usize] > 0.0 && admit(*slot))
             .collect()
@@ -183,11 +186,13 @@ impl Rows {
     fn write_bits(&mut self, slot: usize) {
         let words = self.stride / 64;
         let codes = &self.codes[slot * self.stride..][..self.stride];
-        for (word, codes) in self.bits[slot * words..][..words].iter_mut().zip(codes.chunks(64)) {
-            *word = codes
-                .iter()
-                .enumerate()
-                .fold(0, |bits, (place, code)| bits | u64::from(*code > 0) << place);
+        for (word, codes) in self.bits[slot * words..][..words]
+            .iter_mut()
+            .zip(codes.chunks(64))
+        {
+            *word = codes.iter().enumerate().fold(0, |bits, (place, code)| {
+                bits | u64::from(*code > 0) << place
+            });
         }
     }
 }

@@ -33,9 +33,18 @@ fn rows_of(vectors: &[Vec<f32>]) -> Rows {
 
 fn best(rows: &Rows, query: &Query, wanted: usize) -> Vec<u32> {
     let mut found = Vec::new();
-    rows.scan(query, wanted, |_| true, |slot, similarity| found.push((similarity, slot)));
+    rows.scan(
+        query,
+        wanted,
+        |_| true,
+        |slot, similarity| found.push((similarity, slot)),
+    );
     found.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
-    found.into_iter().take(wanted).map(|(_, slot)| slot).collect()
+    found
+        .into_iter()
+        .take(wanted)
+        .map(|(_, slot)| slot)
+        .collect()
 }
 
 proptest! {
@@ -79,10 +88,15 @@ fn similarity_is_near_the_cosine() {
     let vectors: Vec<_> = (0..200).map(|_| noise.vector(384)).collect();
     let rows = rows_of(&vectors);
     let query = Query::new(&vectors[3]);
-    rows.scan(&query, 1, |_| true, |slot, similarity| {
-        let exact = query.similarity(&vectors[slot as usize]);
-        assert!((similarity - exact).abs() < 0.01, "{similarity} {exact}");
-    });
+    rows.scan(
+        &query,
+        1,
+        |_| true,
+        |slot, similarity| {
+            let exact = query.similarity(&vectors[slot as usize]);
+            assert!((similarity - exact).abs() < 0.01, "{similarity} {exact}");
+        },
+    );
     assert_eq!(best(&rows, &query, 1), [3]);
 }
 
@@ -100,13 +114,18 @@ fn slots_without_a_vector_are_passed_over() {
     assert!(rows.similarity(&query, 0).is_none());
     rows.set(2, quantized.scale, &quantized.codes);
     assert_eq!(best(&rows, &query, 3).len(), 2);
-    assert!(best(&rows, &Query::new(&noise.vector(384)), 3).is_empty(), "another dimension");
+    assert!(
+        best(&rows, &Query::new(&noise.vector(384)), 3).is_empty(),
+        "another dimension"
+    );
 }
 
 #[test]
 fn many_rows_are_picked_by_their_signs_unless_the_filter_leaves_too_few() {
     let mut noise = Noise(11);
-    let vectors: Vec<_> = (0..BITS_ROWS_MIN + 100).map(|_| noise.vector(384)).collect();
+    let vectors: Vec<_> = (0..BITS_ROWS_MIN + 100)
+        .map(|_| noise.vector(384))
+        .collect();
     let rows = rows_of(&vectors);
     let query = Query::new(&vectors[5_000]);
     let mut visited = 0;
@@ -115,5 +134,9 @@ fn many_rows_are_picked_by_their_signs_unless_the_filter_leaves_too_few() {
     assert_eq!(best(&rows, &query, 1), [5_000]);
     let mut visited = 0;
     rows.scan(&query, 10, |slot| slot % 1_000 == 1, |_, _| visited += 1);
-    assert_eq!(visited, vectors.len(), "all of them, as too few were admitted");
+    assert_eq!(
+        visited,
+        vectors.len(),
+        "all of them, as too few were admitted"
+    );
 }
