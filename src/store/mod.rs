@@ -17,6 +17,7 @@ use crate::domain::{
 
 mod cursor;
 pub mod index;
+pub mod postgres;
 pub mod ranking;
 mod rights;
 pub mod sqlite;

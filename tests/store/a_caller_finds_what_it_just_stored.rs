@@ -4,9 +4,10 @@ use tmws::domain::{Access, Filter, MemoryPatch};
 
 use crate::fixture::*;
 
-#[test]
-fn by_words_codes_and_scripts() {
-    let fixture = Fixture::open();
+on_every_store!(by_words_codes_and_scripts, stop_words_alone_are_looked_for, better_matches_come_first_with_scores_from_0_to_1, equal_scores_come_newest_first, importance_weighs, filters_narrow_down, an_update_is_found_by_its_new_words_only, a_cap_on_candidates_is_told);
+
+fn by_words_codes_and_scripts(store: Backend) {
+    let fixture = store.open();
     let text = "Deployment of foo_bar failed (INC-20417), see /var/log/app.log or mail \
                 ops@example.com: die Straße in Zürich, 東京都の天気は晴れ";
     let id = fixture.create(new(&alice(), text)).id;
@@ -36,16 +37,14 @@ fn by_words_codes_and_scripts() {
     }
 }
 
-#[test]
-fn stop_words_alone_are_looked_for() {
-    let fixture = Fixture::open();
+fn stop_words_alone_are_looked_for(store: Backend) {
+    let fixture = store.open();
     let id = fixture.create(new(&alice(), "to be or not to be")).id;
     assert_eq!(fixture.found(&alice(), "to be"), [id]);
 }
 
-#[test]
-fn better_matches_come_first_with_scores_from_0_to_1() {
-    let fixture = Fixture::open();
+fn better_matches_come_first_with_scores_from_0_to_1(store: Backend) {
+    let fixture = store.open();
     let both = fixture.create(new(&alice(), "the cat chased the heron")).id;
     let mut tagged = new(&alice(), "something about a bird");
     tagged.tags = vec!["heron".into()];
@@ -59,9 +58,8 @@ fn better_matches_come_first_with_scores_from_0_to_1() {
     assert!(!page.truncated);
 }
 
-#[test]
-fn equal_scores_come_newest_first() {
-    let fixture = Fixture::open();
+fn equal_scores_come_newest_first(store: Backend) {
+    let fixture = store.open();
     let mut same: Vec<_> = (0..5)
         .map(|_| fixture.create(new(&alice(), "twin")).id)
         .collect();
@@ -69,9 +67,8 @@ fn equal_scores_come_newest_first() {
     assert_eq!(fixture.found(&alice(), "twin"), same);
 }
 
-#[test]
-fn importance_weighs() {
-    let fixture = Fixture::open();
+fn importance_weighs(store: Backend) {
+    let fixture = store.open();
     let mut heavy = new(&alice(), "twin");
     heavy.importance = 1.0;
     let heavy = fixture.create(heavy).id;
@@ -79,9 +76,8 @@ fn importance_weighs() {
     assert_eq!(fixture.found(&alice(), "twin")[0], heavy);
 }
 
-#[test]
-fn filters_narrow_down() {
-    let fixture = Fixture::open();
+fn filters_narrow_down(store: Backend) {
+    let fixture = store.open();
     let mut plan = new(&alice(), "harbour plan");
     (plan.kind, plan.tags) = (Some("plan".into()), vec!["a b".into(), "sea".into()]);
     let plan = fixture.create(plan).id;
@@ -137,9 +133,8 @@ fn filters_narrow_down() {
     );
 }
 
-#[test]
-fn an_update_is_found_by_its_new_words_only() {
-    let fixture = Fixture::open();
+fn an_update_is_found_by_its_new_words_only(store: Backend) {
+    let fixture = store.open();
     let id = fixture.create(new(&alice(), "sparrow")).id;
     let patch = MemoryPatch {
         content: Some("eagle".into()),
@@ -150,9 +145,8 @@ fn an_update_is_found_by_its_new_words_only() {
     assert!(fixture.found(&alice(), "sparrow").is_empty());
 }
 
-#[test]
-fn a_cap_on_candidates_is_told() {
-    let fixture = Fixture::open();
+fn a_cap_on_candidates_is_told(store: Backend) {
+    let fixture = store.open();
     let rare = fixture
         .create(new(&alice(), "common words and one zebra"))
         .id;

@@ -5,6 +5,8 @@ use tmws::store::{StoreError, Viewer};
 
 use crate::fixture::*;
 
+on_every_store!(registered_twice, listed_by_namespace_and_capability);
+
 fn agent(who: &Viewer) -> NewAgent {
     NewAgent {
         key: who.key.clone(),
@@ -15,9 +17,8 @@ fn agent(who: &Viewer) -> NewAgent {
     }
 }
 
-#[test]
-fn registered_twice() {
-    let fixture = Fixture::open();
+fn registered_twice(store: Backend) {
+    let fixture = store.open();
     let missing = block(fixture.store.get_agent(&alice().key));
     assert!(
         matches!(missing, Err(StoreError::NotFound { what: "agent" })),
@@ -48,9 +49,8 @@ fn registered_twice() {
     assert_eq!(block(fixture.store.status()).expect("up").agents, 1);
 }
 
-#[test]
-fn listed_by_namespace_and_capability() {
-    let fixture = Fixture::open();
+fn listed_by_namespace_and_capability(store: Backend) {
+    let fixture = store.open();
     for n in 0..5 {
         let capabilities = Some(vec![if n % 2 == 0 { "review" } else { "re" }.into()]);
         let who = viewer("red", &format!("agent-{n}"));

@@ -4,9 +4,10 @@ use proptest::prelude::*;
 
 use crate::fixture::*;
 
-#[test]
-fn hostile_queries() {
-    let fixture = Fixture::open();
+on_every_store!(hostile_queries, a_query_that_is_no_word_finds_nothing, any_string);
+
+fn hostile_queries(store: Backend) {
+    let fixture = store.open();
     fixture.create(new(&bob(), "private to bob"));
     let mine = fixture.create(new(&alice(), "plain words")).id;
     for query in [
@@ -44,18 +45,16 @@ fn hostile_queries() {
     assert_eq!(fixture.found(&alice(), "plain"), [mine]);
 }
 
-#[test]
-fn a_query_that_is_no_word_finds_nothing() {
-    let fixture = Fixture::open();
+fn a_query_that_is_no_word_finds_nothing(store: Backend) {
+    let fixture = store.open();
     fixture.create(new(&alice(), "plain words"));
     for query in ["💥", "...", "Ⓐ", "\u{301}", "ↀ"] {
         assert!(fixture.found(&alice(), query).is_empty(), "{query:?}");
     }
 }
 
-#[test]
-fn any_string() {
-    let fixture = Fixture::open();
+fn any_string(store: Backend) {
+    let fixture = store.open();
     fixture.create(new(&bob(), "private to bob"));
     proptest!(ProptestConfig::with_cases(300), |(query in "\\PC{0,40}|[\"'*^:(){}+ A-Za-z\0-]{0,40}|.{0,20}")| {
         for hit in fixture.search(&alice(), &query).hits {

@@ -5,6 +5,8 @@ use uuid::Uuid;
 
 use crate::fixture::*;
 
+on_every_store!(superseded_ones_return, validity_has_a_start_and_an_exclusive_end);
+
 fn at(time: Timestamp) -> Filter {
     Filter {
         as_of: Some(time),
@@ -20,9 +22,8 @@ fn assert_shown(fixture: &Fixture, filter: Filter, expected: &[Uuid]) {
     assert_eq!(ids(hits.into_iter().map(|hit| hit.memory)), expected);
 }
 
-#[test]
-fn superseded_ones_return() {
-    let fixture = Fixture::open();
+fn superseded_ones_return(store: Backend) {
+    let fixture = store.open();
     let before = fixture.clock.now();
     let old = fixture.create(new(&alice(), "office in Oslo"));
     let between = fixture.clock.advance(100);
@@ -37,9 +38,8 @@ fn superseded_ones_return() {
     assert_shown(&fixture, everything(), &[newer.id]);
 }
 
-#[test]
-fn validity_has_a_start_and_an_exclusive_end() {
-    let fixture = Fixture::open();
+fn validity_has_a_start_and_an_exclusive_end(store: Backend) {
+    let fixture = store.open();
     let start = fixture.clock.advance(1_000);
     let end = start.plus_seconds(60).expect("a time");
     let mut bounded = new(&alice(), "office closed");

@@ -4,9 +4,10 @@ use tmws::domain::Filter;
 
 use crate::fixture::*;
 
-#[test]
-fn deleted_then_purged() {
-    let fixture = Fixture::open();
+on_every_store!(deleted_then_purged, purged_at_once);
+
+fn deleted_then_purged(store: Backend) {
+    let fixture = store.open();
     let id = fixture.create(new(&alice(), "a mistake")).id;
     assert_eq!(block(fixture.store.status()).expect("up").memories, 1);
     block(fixture.store.delete_memory(&alice(), id, false, None)).expect("deleted");
@@ -43,9 +44,8 @@ fn deleted_then_purged() {
     assert_eq!(block(fixture.store.status()).expect("up").memories, 0);
 }
 
-#[test]
-fn purged_at_once() {
-    let fixture = Fixture::open();
+fn purged_at_once(store: Backend) {
+    let fixture = store.open();
     let id = fixture.create(new(&alice(), "a mistake")).id;
     assert_eq!(
         block(fixture.store.delete_memory(&alice(), id, true, None)).expect("purged"),

@@ -6,9 +6,10 @@ use tmws::domain::{Filter, MemoryPatch, Permission};
 
 use crate::fixture::*;
 
-#[test]
-fn for_everybody_and_everywhere() {
-    let fixture = Fixture::open();
+on_every_store!(for_everybody_and_everywhere, a_new_time_to_live_begins_with_the_update);
+
+fn for_everybody_and_everywhere(store: Backend) {
+    let fixture = store.open();
     let mut brief = new(&alice(), "the code is 4711");
     brief.ttl_seconds = Some(60);
     let id = fixture.create(brief).id;
@@ -54,9 +55,8 @@ fn for_everybody_and_everywhere() {
     }
 }
 
-#[test]
-fn a_new_time_to_live_begins_with_the_update() {
-    let fixture = Fixture::open();
+fn a_new_time_to_live_begins_with_the_update(store: Backend) {
+    let fixture = store.open();
     let mut brief = new(&alice(), "prolonged");
     brief.ttl_seconds = Some(60);
     let id = fixture.create(brief).id;

@@ -9,9 +9,37 @@ use tmws::domain::{
     Access, AgentKey, Filter, Memory, Mode, NewMemory, Order, Permission, Recall, Search,
     SearchPage, Share, Timestamp,
 };
+use tmws::store::postgres::{PostgresOptions, PostgresStore};
 use tmws::store::sqlite::{SqliteOptions, SqliteStore};
 use tmws::store::{Store, StoreError, Viewer};
 use uuid::Uuid;
+
+use crate::service::Database;
+
+/// A backend of the store.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Backend {
+    Sqlite,
+    Postgres,
+}
+
+/// Makes tests of functions that take a [`Backend`]: one for each.
+macro_rules! on_every_store {
+    ($($property:ident),* $(,)?) => {
+        $(mod $property {
+            use crate::fixture::Backend;
+            #[test]
+            fn sqlite() {
+                super::$property(Backend::Sqlite);
+            }
+            #[test]
+            fn postgres() {
+                super::$property(Backend::Postgres);
+            }
+        })*
+    };
+}
+pub(crate) use on_every_store;
 
 /// A clock that stands until it is moved.
 #[derive(Clone)]
@@ -31,6 +59,14 @@ impl TestClock {
         self.now()
     }
 
+    pub(crate) fn postgres_options(&self, url: &str) -> PostgresOptions {
+        let clock = self.clone();
+        PostgresOptions {
+            url: url.into(),
+            clock: Arc::new(move || clock.now()),
+        }
+    }
+
     pub(crate) fn options(&self) -> SqliteOptions {
         let clock = self.clone();
         SqliteOptions {
@@ -40,24 +76,46 @@ impl TestClock {
     }
 }
 
-/// A store of its own; the directory goes with it.
+/// A store of its own; where it keeps its data goes with it.
 pub(crate) struct Fixture {
     pub(crate) store: Rc<dyn Store>,
     pub(crate) clock: TestClock,
-    _dir: tempfile::TempDir,
+    _place: Place,
+}
+
+/// Where a store keeps its data.
+#[allow(dead_code, reason = "held until the store is gone")]
+enum Place {
+    Directory(tempfile::TempDir),
+    Database(Database),
+}
+
+impl Backend {
+    /// An empty store.
+    pub(crate) fn open(self) -> Fixture {
+        let clock = TestClock::new();
+        let (store, place): (Rc<dyn Store>, _) = match self {
+            Self::Sqlite => {
+                let dir = tempfile::tempdir().expect("a temporary directory");
+                let store = SqliteStore::open(dir.path(), clock.options());
+                (Rc::new(store.expect("an empty store opens")), Place::Directory(dir))
+            }
+            Self::Postgres => {
+                let database = Database::migrated();
+                let options = clock.postgres_options(&database.url);
+                let store = block(PostgresStore::connect(options));
+                (Rc::new(store.expect("an empty store opens")), Place::Database(database))
+            }
+        };
+        Fixture {
+            store,
+            clock,
+            _place: place,
+        }
+    }
 }
 
 impl Fixture {
-    pub(crate) fn open() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let clock = TestClock::new();
-        let store = SqliteStore::open(dir.path(), clock.options()).expect("an empty store opens");
-        Self {
-            store: Rc::new(store),
-            clock,
-            _dir: dir,
-        }
-    }
 
     /// Stores one memory, a millisecond after whatever was before.
     pub(crate) fn create(&self, new: NewMemory) -> Memory {
@@ -147,12 +205,18 @@ impl Fixture {
     }
 }
 
+thread_local! {
+    /// Stands for a shard: tasks of a store live on from one operation to the next. Tasks go before
+    /// their runtime.
+    static SHARD: (tokio::task::LocalSet, tokio::runtime::Runtime) = {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        (tokio::task::LocalSet::new(), runtime.expect("a runtime"))
+    };
+}
+
 /// Runs a store operation as a shard would.
 pub(crate) fn block<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("a runtime")
-        .block_on(future)
+    SHARD.with(|(tasks, runtime)| tasks.block_on(runtime, future))
 }
 
 pub(crate) fn viewer(namespace: &str, agent: &str) -> Viewer {

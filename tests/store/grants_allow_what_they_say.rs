@@ -4,9 +4,10 @@ use tmws::domain::{Access, MemoryPatch, Permission};
 
 use crate::fixture::*;
 
-#[test]
-fn each_permission() {
-    let fixture = Fixture::open();
+on_every_store!(each_permission, a_grant_taken_back_is_gone, private_again_ends_all_grants, a_grant_on_a_team_memory_reaches_another_namespace);
+
+fn each_permission(store: Backend) {
+    let fixture = store.open();
     let (owner, other) = (alice(), stranger());
     for (permission, writes, deletes) in [
         (Permission::Read, false, false),
@@ -47,9 +48,8 @@ fn each_permission() {
     }
 }
 
-#[test]
-fn a_grant_taken_back_is_gone() {
-    let fixture = Fixture::open();
+fn a_grant_taken_back_is_gone(store: Backend) {
+    let fixture = store.open();
     let memory = fixture.create(new(&alice(), "borrowed"));
     fixture
         .share(&alice(), memory.id, &bob(), Some(Permission::Delete))
@@ -61,9 +61,8 @@ fn a_grant_taken_back_is_gone() {
     assert!(fixture.found(&bob(), "borrowed").is_empty());
 }
 
-#[test]
-fn private_again_ends_all_grants() {
-    let fixture = Fixture::open();
+fn private_again_ends_all_grants(store: Backend) {
+    let fixture = store.open();
     let memory = fixture.create(new(&alice(), "borrowed"));
     fixture
         .share(&alice(), memory.id, &bob(), Some(Permission::Write))
@@ -81,9 +80,8 @@ fn private_again_ends_all_grants() {
     assert_not_found(fixture.get(&bob(), memory.id));
 }
 
-#[test]
-fn a_grant_on_a_team_memory_reaches_another_namespace() {
-    let fixture = Fixture::open();
+fn a_grant_on_a_team_memory_reaches_another_namespace(store: Backend) {
+    let fixture = store.open();
     let memory = fixture.create(at_level(&alice(), Access::Team, "both teams"));
     fixture
         .share(&alice(), memory.id, &stranger(), Some(Permission::Read))

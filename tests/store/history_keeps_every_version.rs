@@ -4,9 +4,10 @@ use tmws::domain::{MemoryPatch, Permission};
 
 use crate::fixture::*;
 
-#[test]
-fn from_creation_to_deletion() {
-    let fixture = Fixture::open();
+on_every_store!(from_creation_to_deletion);
+
+fn from_creation_to_deletion(store: Backend) {
+    let fixture = store.open();
     let id = fixture.create(new(&alice(), "one")).id;
     fixture
         .share(&alice(), id, &bob(), Some(Permission::Write))

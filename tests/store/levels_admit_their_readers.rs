@@ -5,6 +5,8 @@ use tmws::store::Viewer;
 
 use crate::fixture::*;
 
+on_every_store!(each_level, readers_do_not_write, system_is_written_by_admins, search_follows_a_change_of_level);
+
 /// All ways of reading agree.
 #[track_caller]
 fn assert_reads(fixture: &Fixture, viewer: &Viewer, memory: &Memory, may: bool) {
@@ -27,9 +29,8 @@ fn assert_reads(fixture: &Fixture, viewer: &Viewer, memory: &Memory, may: bool) 
     );
 }
 
-#[test]
-fn each_level() {
-    let fixture = Fixture::open();
+fn each_level(store: Backend) {
+    let fixture = store.open();
     for (level, colleague, foreigner) in [
         (Access::Private, false, false),
         (Access::Team, true, false),
@@ -50,9 +51,8 @@ fn each_level() {
     assert!(only_own.is_empty());
 }
 
-#[test]
-fn readers_do_not_write() {
-    let fixture = Fixture::open();
+fn readers_do_not_write(store: Backend) {
+    let fixture = store.open();
     for level in [Access::Team, Access::Public] {
         let memory = fixture.create(at_level(&alice(), level, "look, do not touch"));
         let patch = MemoryPatch {
@@ -80,9 +80,8 @@ fn readers_do_not_write() {
     }
 }
 
-#[test]
-fn system_is_written_by_admins() {
-    let fixture = Fixture::open();
+fn system_is_written_by_admins(store: Backend) {
+    let fixture = store.open();
     assert_forbidden(fixture.try_create(at_level(&alice(), Access::System, "rules")));
     let memory = fixture.create(at_level(&admin(), Access::System, "rules"));
     let patch = || MemoryPatch {
@@ -131,9 +130,8 @@ fn system_is_written_by_admins() {
     )));
 }
 
-#[test]
-fn search_follows_a_change_of_level() {
-    let fixture = Fixture::open();
+fn search_follows_a_change_of_level(store: Backend) {
+    let fixture = store.open();
     let memory = fixture.create(at_level(&alice(), Access::Team, "walrus"));
     assert_eq!(fixture.found(&bob(), "walrus"), [memory.id]);
     let hide = MemoryPatch {

@@ -1,5 +1,5 @@
-//! What every store does, one file per property; files named `sqlite_*` hold what only the
-//! embedded one promises. The others know nothing but `Rc<dyn Store>` from the fixture.
+//! What every store does, one file per property; files named `sqlite_*` and `postgres_*` hold what
+//! one of them alone promises. The others run on both and know nothing but `Rc<dyn Store>`.
 
 #![allow(
     clippy::disallowed_methods,
@@ -19,6 +19,7 @@ mod levels_admit_their_readers;
 mod one_failure_harms_no_neighbour;
 mod pages_are_stable_under_inserts;
 mod reads_are_counted;
+mod service;
 mod sqlite_commits_in_groups;
 mod sqlite_guards_its_directory;
 mod sqlite_recovers_without_restart;

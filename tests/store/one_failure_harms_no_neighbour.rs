@@ -5,9 +5,10 @@ use uuid::Uuid;
 
 use crate::fixture::*;
 
-#[test]
-fn inside_one_batch() {
-    let fixture = Fixture::open();
+on_every_store!(inside_one_batch);
+
+fn inside_one_batch(store: Backend) {
+    let fixture = store.open();
     let mut unknown = new(&alice(), "second");
     unknown.supersedes = Some(Uuid::now_v7());
     let mut beyond = new(&alice(), "fourth");

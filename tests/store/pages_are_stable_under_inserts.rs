@@ -6,6 +6,8 @@ use tmws::store::StoreError;
 
 use crate::fixture::*;
 
+on_every_store!(in_every_order, bad_cursors_are_named);
+
 fn page(order: Order, cursor: Option<String>) -> Recall {
     Recall {
         filter: everything(),
@@ -15,15 +17,14 @@ fn page(order: Order, cursor: Option<String>) -> Recall {
     }
 }
 
-#[test]
-fn in_every_order() {
+fn in_every_order(store: Backend) {
     for order in [
         Order::Newest,
         Order::Oldest,
         Order::Importance,
         Order::Updated,
     ] {
-        let fixture = Fixture::open();
+        let fixture = store.open();
         let mut expected: Vec<_> = (0..14)
             .map(|n| {
                 let owner = [alice(), bob(), stranger()][n % 3].clone();
@@ -63,9 +64,8 @@ fn in_every_order() {
     }
 }
 
-#[test]
-fn bad_cursors_are_named() {
-    let fixture = Fixture::open();
+fn bad_cursors_are_named(store: Backend) {
+    let fixture = store.open();
     for n in 0..4 {
         fixture.create(new(&alice(), &format!("memory {n}")));
     }

@@ -4,9 +4,10 @@ use tmws::domain::Filter;
 
 use crate::fixture::*;
 
-#[test]
-fn by_every_way_of_reading() {
-    let fixture = Fixture::open();
+on_every_store!(by_every_way_of_reading);
+
+fn by_every_way_of_reading(store: Backend) {
+    let fixture = store.open();
     let memory = fixture.create(new(&alice(), "counted"));
     assert_eq!(memory.access_count, 0);
     assert_eq!(

@@ -4,9 +4,10 @@ use tmws::domain::{Access, Permission};
 
 use crate::fixture::*;
 
-#[test]
-fn owned_and_shared() {
-    let fixture = Fixture::open();
+on_every_store!(owned_and_shared);
+
+fn owned_and_shared(store: Backend) {
+    let fixture = store.open();
     for (content, tags, level) in [
         ("four", &["x", "y"][..], Access::Private),
         ("seven77", &["x"][..], Access::Team),

@@ -6,9 +6,10 @@ use uuid::Uuid;
 
 use crate::fixture::*;
 
-#[test]
-fn the_newer_takes_the_place() {
-    let fixture = Fixture::open();
+on_every_store!(the_newer_takes_the_place, only_once_and_only_what_exists, takes_a_write_grant_on_the_old_one);
+
+fn the_newer_takes_the_place(store: Backend) {
+    let fixture = store.open();
     let old = fixture.create(new(&alice(), "the office is in Oslo"));
     let mut newer = new(&alice(), "the office is in Bergen");
     newer.supersedes = Some(old.id);
@@ -26,9 +27,8 @@ fn the_newer_takes_the_place() {
     assert_eq!((stats.owned, stats.superseded), (2, 1));
 }
 
-#[test]
-fn only_once_and_only_what_exists() {
-    let fixture = Fixture::open();
+fn only_once_and_only_what_exists(store: Backend) {
+    let fixture = store.open();
     let old = fixture.create(new(&alice(), "first"));
     let replace = |id| {
         let mut newer = new(&alice(), "next");
@@ -61,9 +61,8 @@ fn only_once_and_only_what_exists() {
     assert_eq!(fixture.recalled(&alice(), Filter::default()).len(), 1);
 }
 
-#[test]
-fn takes_a_write_grant_on_the_old_one() {
-    let fixture = Fixture::open();
+fn takes_a_write_grant_on_the_old_one(store: Backend) {
+    let fixture = store.open();
     let old = fixture.create(at_level(&alice(), Access::Team, "first"));
     let replace = || {
         let mut newer = new(&bob(), "next");

@@ -5,6 +5,8 @@ use tmws::store::StoreError;
 
 use crate::fixture::*;
 
+on_every_store!(one_of_two_wins, a_patch_sets_clears_and_keeps, a_patch_without_effect_makes_no_version, validity_is_checked_against_the_stored_end);
+
 fn content(text: &str) -> MemoryPatch {
     MemoryPatch {
         content: Some(text.into()),
@@ -12,9 +14,8 @@ fn content(text: &str) -> MemoryPatch {
     }
 }
 
-#[test]
-fn one_of_two_wins() {
-    let fixture = Fixture::open();
+fn one_of_two_wins(store: Backend) {
+    let fixture = store.open();
     let id = fixture.create(new(&alice(), "draft")).id;
     let update = |text| {
         block(
@@ -47,9 +48,8 @@ fn one_of_two_wins() {
     );
 }
 
-#[test]
-fn a_patch_sets_clears_and_keeps() {
-    let fixture = Fixture::open();
+fn a_patch_sets_clears_and_keeps(store: Backend) {
+    let fixture = store.open();
     let mut with_all = new(&alice(), "draft");
     with_all.kind = Some("fact".into());
     with_all.source = Some("a book".into());
@@ -85,9 +85,8 @@ fn a_patch_sets_clears_and_keeps() {
     );
 }
 
-#[test]
-fn a_patch_without_effect_makes_no_version() {
-    let fixture = Fixture::open();
+fn a_patch_without_effect_makes_no_version(store: Backend) {
+    let fixture = store.open();
     let id = fixture.create(new(&alice(), "same")).id;
     let same = block(
         fixture
@@ -98,9 +97,8 @@ fn a_patch_without_effect_makes_no_version() {
     assert_eq!(same.version, 1);
 }
 
-#[test]
-fn validity_is_checked_against_the_stored_end() {
-    let fixture = Fixture::open();
+fn validity_is_checked_against_the_stored_end(store: Backend) {
+    let fixture = store.open();
     let mut bounded = new(&alice(), "last year");
     bounded.valid_to = Some(fixture.clock.now());
     let id = fixture.create(bounded).id;

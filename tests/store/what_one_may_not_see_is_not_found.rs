@@ -4,9 +4,10 @@ use tmws::domain::{Access, Filter, MemoryPatch, Permission};
 
 use crate::fixture::*;
 
-#[test]
-fn by_id() {
-    let fixture = Fixture::open();
+on_every_store!(by_id, by_search_recall_and_stats, a_deleted_memory_is_gone_for_readers);
+
+fn by_id(store: Backend) {
+    let fixture = store.open();
     let secret = fixture.create(new(&alice(), "the secret of the kraken"));
     for other in [bob(), stranger(), admin()] {
         assert_not_found(fixture.get(&other, secret.id));
@@ -42,9 +43,8 @@ fn by_id() {
     );
 }
 
-#[test]
-fn by_search_recall_and_stats() {
-    let fixture = Fixture::open();
+fn by_search_recall_and_stats(store: Backend) {
+    let fixture = store.open();
     let secret = fixture.create(new(&alice(), "the secret of the kraken"));
     for other in [bob(), stranger(), admin()] {
         assert!(fixture.found(&other, "secret kraken").is_empty());
@@ -64,9 +64,8 @@ fn by_search_recall_and_stats() {
     }
 }
 
-#[test]
-fn a_deleted_memory_is_gone_for_readers() {
-    let fixture = Fixture::open();
+fn a_deleted_memory_is_gone_for_readers(store: Backend) {
+    let fixture = store.open();
     let memory = fixture.create(at_level(&alice(), Access::Public, "soon gone"));
     block(
         fixture

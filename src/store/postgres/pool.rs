@@ -1,0 +1,280 @@
+//! The connections of one shard, and the ways of using them.
+//!
+//! | way | connection | for |
+//! |---|---|---|
+//! | [`read`](Pool::read) | one, shared | what an index answers |
+//! | [`search`](Pool::search) | one, shared | searches, which may take longer |
+//! | [`transact`](Pool::transact) | a few, one at a time each | what decides by what it reads |
+//!
+//! Creates have connections of their own (`flight.rs`). Invariants: what waits is bounded, and
+//! refused as [`StoreError::Busy`] beyond that; a transaction that was begun is ended, whatever
+//! becomes of who asked.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use tokio::sync::Semaphore;
+use tokio_postgres::Row;
+
+use super::failure::Failure;
+use super::link::{Link, Target};
+use super::query::Query;
+use super::scope::Scope;
+use super::session::{Session, Step, Values};
+use crate::store::StoreError;
+
+/// Connections for transactions with round trips.
+const TRANSACTIONS: usize = 4;
+/// Requests under way or waiting on one way, as in the embedded store's queues.
+const WAITING_MAX: usize = 4_096;
+/// Tries of a transaction that collides with others.
+const TRIES: u32 = 4;
+
+/// The connections of one shard.
+pub(super) struct Pool {
+    reads: Lane,
+    searches: Lane,
+    transactions: Vec<Link>,
+    free: RefCell<Vec<usize>>,
+    permits: Semaphore,
+    transacting: Cell<usize>,
+}
+
+/// A shared connection.
+struct Lane {
+    link: Link,
+    under_way: Cell<usize>,
+}
+
+impl Pool {
+    /// Connects when a connection is first needed.
+    pub(super) fn new(target: &Rc<Target>) -> Self {
+        let link = || Link::new(target.clone());
+        let lane = || Lane {
+            link: link(),
+            under_way: Cell::new(0),
+        };
+        Self {
+            reads: lane(),
+            searches: lane(),
+            transactions: (0..TRANSACTIONS).map(|_| link()).collect(),
+            free: RefCell::new((0..TRANSACTIONS).collect()),
+            permits: Semaphore::new(TRANSACTIONS),
+            transacting: Cell::new(0),
+        }
+    }
+
+    /// The rows of each of `queries`, all of one snapshot.
+    pub(super) async fn read(
+        &self,
+        scope: &Scope,
+        queries: Vec<Query>,
+    ) -> Result<Vec<Vec<Row>>, Failure> {
+        self.reads.read(scope, queries.into_iter().map(Step::from).collect()).await
+    }
+
+    /// The same for `sql`, which is prepared, with the values that `query` holds.
+    pub(super) async fn read_prepared(
+        &self,
+        scope: &Scope,
+        sql: &'static str,
+        values: impl Fn() -> Values,
+    ) -> Result<Vec<Row>, Failure> {
+        let _place = Place::take(&self.reads.under_way)?;
+        let once = async || {
+            let session = self.reads.link.session().await?;
+            let statement = session.prepare(sql).await?;
+            let mut steps = vec![Step::Prepared(statement, values())];
+            surround(&mut steps, SNAPSHOT, scope);
+            session.fly(&steps).await
+        };
+        let mut answers = match once().await {
+            Err(failure) if may_try_anew(&failure) => once().await,
+            answers => answers,
+        }?;
+        Ok(answers.swap_remove(2))
+    }
+
+    /// As [`read`](Self::read), for what may take longer.
+    pub(super) async fn search(
+        &self,
+        scope: &Scope,
+        queries: Vec<Query>,
+    ) -> Result<Vec<Vec<Row>>, Failure> {
+        self.searches.read(scope, queries.into_iter().map(Step::from).collect()).await
+    }
+
+    /// Runs `work` in a transaction that is committed if it succeeds and undone if not, and again
+    /// if it collides with another one.
+    pub(super) async fn transact<T>(
+        &self,
+        scope: Scope,
+        work: impl AsyncFn(&Transaction<'_>) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        let _place = Place::take(&self.transacting)?;
+        let closed = |_| StoreError::Unavailable("the store is closed".into());
+        let _permit = self.permits.acquire().await.map_err(closed)?;
+        let Some(number) = self.free.borrow_mut().pop() else {
+            return Err(StoreError::Busy);
+        };
+        let _turn = Turn { pool: self, number };
+        let mut tries = 1;
+        loop {
+            let session = self.transactions[number].session().await?;
+            match transact_once(&session, &scope, &work).await {
+                Err(failure) if failure.is_collision() && tries < TRIES => tries += 1,
+                result => return Ok(result?),
+            }
+        }
+    }
+}
+
+/// Reads see one state of the database, and change nothing.
+const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+impl Lane {
+    async fn read(&self, scope: &Scope, mut steps: Vec<Step>) -> Result<Vec<Vec<Row>>, Failure> {
+        let _place = Place::take(&self.under_way)?;
+        surround(&mut steps, SNAPSHOT, scope);
+        let once = async || self.link.session().await?.fly(&steps).await;
+        let mut answers = match once().await {
+            Err(failure) if may_try_anew(&failure) => once().await,
+            answers => answers,
+        }?;
+        answers.pop();
+        answers.drain(..2);
+        Ok(answers)
+    }
+}
+
+/// A read changes nothing: if the connection turns out to be gone it may use another at once.
+fn may_try_anew(failure: &Failure) -> bool {
+    matches!(failure, Failure::Database(_)) && !failure.is_refusal()
+}
+
+/// Makes a whole transaction of `steps`: two before, one behind.
+fn surround(steps: &mut Vec<Step>, begin: &'static str, scope: &Scope) {
+    steps.splice(..0, [Step::Plain(begin), scope.enter().into()]);
+    steps.push(Step::Plain("COMMIT"));
+}
+
+async fn transact_once<T>(
+    session: &Rc<Session>,
+    scope: &Scope,
+    work: &impl AsyncFn(&Transaction<'_>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let transaction = Transaction {
+        session,
+        scope,
+        state: Cell::new(State::Unopened),
+    };
+    let result = work(&transaction).await;
+    if transaction.state.get() == State::Open {
+        if result.is_ok() {
+            session.fly(&[Step::Plain("COMMIT")]).await?;
+        } else if session.is_up() && session.fly(&[Step::Plain("ROLLBACK")]).await.is_err() {
+            session.give_up();
+        }
+    }
+    result
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Unopened,
+    Open,
+    Ended,
+}
+
+/// A transaction under way.
+pub(super) struct Transaction<'s> {
+    session: &'s Session,
+    scope: &'s Scope,
+    state: Cell<State>,
+}
+
+impl Transaction<'_> {
+    /// The rows of each of `queries`.
+    pub(super) async fn run(&self, queries: Vec<Query>) -> Result<Vec<Vec<Row>>, Failure> {
+        self.run_steps(queries.into_iter().map(Step::from).collect()).await
+    }
+
+    /// Runs `queries` and commits; nothing may follow.
+    pub(super) async fn commit(&self, queries: Vec<Query>) -> Result<Vec<Vec<Row>>, Failure> {
+        self.commit_steps(queries.into_iter().map(Step::from).collect()).await
+    }
+
+    /// The statement `sql` with its values, prepared on the connection of this transaction.
+    pub(super) async fn prepared(&self, sql: &'static str, values: Values) -> Result<Step, Failure> {
+        Ok(Step::Prepared(self.session.prepare(sql).await?, values))
+    }
+
+    /// As [`run`](Self::run), for steps of every kind.
+    pub(super) async fn run_steps(&self, steps: Vec<Step>) -> Result<Vec<Vec<Row>>, Failure> {
+        self.fly(steps, false).await
+    }
+
+    /// As [`commit`](Self::commit), for steps of every kind.
+    pub(super) async fn commit_steps(&self, steps: Vec<Step>) -> Result<Vec<Vec<Row>>, Failure> {
+        self.fly(steps, true).await
+    }
+
+    async fn fly(&self, mut steps: Vec<Step>, commits: bool) -> Result<Vec<Vec<Row>>, Failure> {
+        let count = steps.len();
+        let mut before = 0;
+        if self.state.get() == State::Unopened {
+            steps.splice(..0, [Step::Plain("BEGIN"), self.scope.enter().into()]);
+            before = 2;
+        }
+        if commits {
+            steps.push(Step::Plain("COMMIT"));
+        }
+        self.state.set(if commits { State::Ended } else { State::Open });
+        let mut answers = self.session.fly(&steps).await?;
+        answers.drain(..before);
+        answers.truncate(count);
+        Ok(answers)
+    }
+}
+
+/// A whole transaction of `steps` that changes something, as one flight.
+pub(super) fn whole(scopes: Vec<(Scope, Vec<Step>)>) -> Vec<Step> {
+    let mut steps = vec![Step::Plain("BEGIN")];
+    for (scope, part) in scopes {
+        steps.push(scope.enter().into());
+        steps.extend(part);
+    }
+    steps.push(Step::Plain("COMMIT"));
+    steps
+}
+
+/// A place among those that wait.
+struct Place<'c>(&'c Cell<usize>);
+
+impl<'c> Place<'c> {
+    fn take(count: &'c Cell<usize>) -> Result<Self, StoreError> {
+        if count.get() >= WAITING_MAX {
+            return Err(StoreError::Busy);
+        }
+        count.set(count.get() + 1);
+        Ok(Self(count))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// The use of one of the connections for transactions.
+struct Turn<'p> {
+    pool: &'p Pool,
+    number: usize,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.pool.free.borrow_mut().push(self.number);
+    }
+}
