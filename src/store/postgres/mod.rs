@@ -48,7 +48,7 @@ use tokio_postgres::Config;
 use uuid::Uuid;
 
 pub use flight::FlightStats;
-pub use schema::{OpenError, SCHEMA_VERSION, migrate};
+pub use schema::{OpenError, SCHEMA_VERSION, inspect, migrate};
 
 use super::{Answer, Store, StoreError, StoreStatus, Viewer};
 use crate::domain::{

@@ -76,6 +76,13 @@ pub async fn migrate(url: &str) -> Result<(u32, u32), OpenError> {
     bring_up(&client).await
 }
 
+/// The schema version of the database at `url`, 0 if it has none yet, without changing anything.
+/// Whatever would stop the server's start is an error here too. Runs on a `LocalSet`.
+pub async fn inspect(url: &str) -> Result<u32, OpenError> {
+    let client = connect(&super::address::parse(url)?).await?;
+    version(&client).await
+}
+
 /// Brings the database to the current schema and returns the settings of a session that serves.
 pub(super) async fn prepare(config: &Config) -> Result<String, OpenError> {
     let client = connect(config).await?;
