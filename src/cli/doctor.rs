@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::ArgMatches;
 
 use super::settings::Sources;
-use super::{local, Exit, say};
+use super::{Exit, local, say};
 use crate::config::limits::HTTP_CONNECTIONS_MAX;
 use crate::config::{Config, EmbeddingProvider, Io};
 use crate::embed;
@@ -128,9 +128,7 @@ fn store(config: &Config) -> Finding {
 fn database(url: &str) -> Finding {
     let current = postgres::SCHEMA_VERSION;
     match local::block_on(postgres::inspect(url)) {
-        Ok(schema) if schema == current => {
-            Finding::Good(format!("schema {schema} in PostgreSQL"))
-        }
+        Ok(schema) if schema == current => Finding::Good(format!("schema {schema} in PostgreSQL")),
         Ok(schema) => Finding::Good(format!(
             "schema {schema} in PostgreSQL, which the next start brings to {current}"
         )),

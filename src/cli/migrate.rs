@@ -21,7 +21,10 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     let (place, migrated) = match &config.database {
         Some(url) => {
             let migrated = local::block_on(postgres::migrate(url.reveal()));
-            ("the database".to_owned(), migrated.map_err(|error| error.to_string()))
+            (
+                "the database".to_owned(),
+                migrated.map_err(|error| error.to_string()),
+            )
         }
         None => {
             let migrated = sqlite::migrate(&config.data_dir);

@@ -21,7 +21,11 @@ pub(crate) fn embedder() -> Embedder {
         std::thread::spawn(move || worker.run());
     }
     while embedder.state() != State::Ready {
-        assert!(!matches!(embedder.state(), State::Failed(_)), "{:?}", embedder.state());
+        assert!(
+            !matches!(embedder.state(), State::Failed(_)),
+            "{:?}",
+            embedder.state()
+        );
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     embedder
@@ -49,7 +53,10 @@ impl Subject {
             memory(content, vector)
         });
         let stored = block(store.create_memories(new.collect())).unwrap();
-        let ids = stored.into_iter().map(|memory| memory.unwrap().id).collect();
+        let ids = stored
+            .into_iter()
+            .map(|memory| memory.unwrap().id)
+            .collect();
         let asked = vectors_of_questions(embedder, set);
         Self {
             store: Rc::new(store),
@@ -57,6 +64,53 @@ impl Subject {
             embedder: embedder.clone(),
             questions: asked,
             _dir: dir,
+        }
+    }
+
+    pub(crate) fn dump(&self, name: &str) {
+        use std::io::Write;
+        let mut f = std::fs::File::create(format!("/tmp/dump-{name}.jsonl")).unwrap();
+        for (question, vector, answer) in &self.questions {
+            let mut cursor = None;
+            let mut rows = Vec::new();
+            loop {
+                let search = Search {
+                    query: question.clone(),
+                    mode: Mode::Hybrid,
+                    vector: Some(Embedded {
+                        model: self.embedder.model().clone(),
+                        vector: vector.clone(),
+                    }),
+                    filter: Filter {
+                        include_shared: true,
+                        ..Filter::default()
+                    },
+                    similarity_min: None,
+                    limit: 100,
+                    cursor,
+                    counts_access: false,
+                };
+                let page = block(self.store.search_memories(&viewer(), search)).unwrap();
+                for h in page.hits {
+                    let i = self.ids.iter().position(|id| *id == h.memory.id).unwrap();
+                    rows.push(serde_json::json!([
+                        i,
+                        h.parts.similarity,
+                        h.parts.lexical,
+                        h.memory.content.split_whitespace().count()
+                    ]));
+                }
+                cursor = page.next_cursor;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            writeln!(
+                f,
+                "{}",
+                serde_json::json!({"q": question, "a": answer, "r": rows})
+            )
+            .unwrap();
         }
     }
 
@@ -81,7 +135,10 @@ impl Subject {
                 counts_access: false,
             };
             let page = block(self.store.search_memories(&viewer(), search)).unwrap();
-            let place = page.hits.iter().position(|hit| hit.memory.id == self.ids[*answer]);
+            let place = page
+                .hits
+                .iter()
+                .position(|hit| hit.memory.id == self.ids[*answer]);
             first += usize::from(place == Some(0));
             five += usize::from(place.is_some());
         }
@@ -102,7 +159,10 @@ fn vectors<'t>(embedder: &Embedder, texts: impl Iterator<Item = &'t String>) -> 
     let vectors = texts.map(|text| embedder.embed_text(text.as_str().into()));
     let vectors: Vec<_> = vectors.collect();
     let vectors = block(join_all(vectors));
-    vectors.into_iter().map(|vector| vector.expect("a vector")).collect()
+    vectors
+        .into_iter()
+        .map(|vector| vector.expect("a vector"))
+        .collect()
 }
 
 fn viewer() -> Viewer {

@@ -18,6 +18,7 @@ mod history_keeps_every_version;
 mod levels_admit_their_readers;
 mod one_failure_harms_no_neighbour;
 mod pages_are_stable_under_inserts;
+mod private_memories_leave_no_trace;
 mod reads_are_counted;
 mod service;
 mod sqlite_commits_in_groups;

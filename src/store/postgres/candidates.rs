@@ -55,7 +55,9 @@ impl Question<'_> {
         let mut query = Query::default();
         let scope = self.scope(&mut query);
         let most = query.bind(most + 1);
-        query.say(format!("SELECT count(*) FROM (SELECT 1 {scope} LIMIT {most}) s"))
+        query.say(format!(
+            "SELECT count(*) FROM (SELECT 1 {scope} LIMIT {most}) s"
+        ))
     }
 
     /// What the viewer may see and what is present, as a `FROM ... WHERE ...`.
@@ -68,8 +70,7 @@ impl Question<'_> {
     /// The same from sources that an index serves each, as a table `m`.
     fn scope_by_source(&self, query: &mut Query) -> String {
         let present = criteria::present(query, self.filter, self.now);
-        let sources =
-            criteria::visible_sources(query, self.viewer, !self.filter.include_shared);
+        let sources = criteria::visible_sources(query, self.viewer, !self.filter.include_shared);
         let parts: Vec<_> = sources
             .iter()
             .map(|source| format!("SELECT m.* {source} AND {present}"))
@@ -82,10 +83,17 @@ impl Question<'_> {
         let bits: Vec<_> = (0..self.terms.len())
             .map(|place| {
                 let term = query.bind(quoted(&self.terms[place]));
-                format!("CASE WHEN m.terms @@ {term}::tsquery THEN {} ELSE 0 END", 1_i64 << place)
+                format!(
+                    "CASE WHEN m.terms @@ {term}::tsquery THEN {} ELSE 0 END",
+                    1_i64 << place
+                )
             })
             .collect();
-        if bits.is_empty() { "0::bigint".into() } else { format!("({})::bigint", bits.join(" + ")) }
+        if bits.is_empty() {
+            "0::bigint".into()
+        } else {
+            format!("({})::bigint", bits.join(" + "))
+        }
     }
 
     /// The best by words. The first columns of every row are the size of the scope and how many
@@ -166,8 +174,12 @@ impl Question<'_> {
         let dimension = vector.len();
         let place = query.bind(vector.to_vec());
         let limit = query.bind(CANDIDATES as i64 + 1);
-        let condition = scope.split_once(" WHERE ").map_or("true", |(_, condition)| condition);
-        let source = scope.split_once(" WHERE ").map_or("FROM memory m", |(source, _)| source);
+        let condition = scope
+            .split_once(" WHERE ")
+            .map_or("true", |(_, condition)| condition);
+        let source = scope
+            .split_once(" WHERE ")
+            .map_or("FROM memory m", |(source, _)| source);
         // A literal, so that the planner can tell which partial index it is about.
         let nearest = |distance: &str, which: &str| {
             format!(
@@ -228,5 +240,8 @@ pub(super) fn found(row: &Row) -> Result<Option<Found>, Failure> {
 pub(super) fn holders(row: &Row) -> Result<(u64, Vec<u64>), Failure> {
     let memories: i64 = column(row, 0)?;
     let holders: Vec<i64> = column(row, 1)?;
-    Ok((memories as u64, holders.into_iter().map(|count| count as u64).collect()))
+    Ok((
+        memories as u64,
+        holders.into_iter().map(|count| count as u64).collect(),
+    ))
 }

@@ -6,15 +6,17 @@
 
 use std::time::Duration;
 
+use crate::store::cursor::CursorKey;
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::failure;
 use super::session::{CONNECT_MAX, STATEMENT_MAX};
 
 /// Applied in order; the position plus one is the schema version.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../../../migrations/postgres/0001_memories.sql"),
     include_str!("../../../migrations/postgres/0002_row_security.sql"),
+    include_str!("../../../migrations/postgres/0003_secrets.sql"),
 ];
 
 /// Schema version that this program reads and writes.
@@ -45,7 +47,9 @@ pub enum OpenError {
     #[error("cannot use the PostgreSQL database: {0}")]
     Database(String),
     /// The database was written by a newer program.
-    #[error("the database has schema version {found}, this program knows {known}; use a newer tmws")]
+    #[error(
+        "the database has schema version {found}, this program knows {known}; use a newer tmws"
+    )]
     NewerSchema {
         /// Its schema version.
         found: u32,
@@ -83,17 +87,21 @@ pub async fn inspect(url: &str) -> Result<u32, OpenError> {
     version(&client).await
 }
 
-/// Brings the database to the current schema and returns the settings of a session that serves.
-pub(super) async fn prepare(config: &Config) -> Result<String, OpenError> {
+/// Brings the database to the current schema and returns the settings of a session that serves,
+/// and the key of cursors.
+pub(super) async fn prepare(config: &Config) -> Result<(String, CursorKey), OpenError> {
     let client = connect(config).await?;
     bring_up(&client).await?;
     let role = serving_role(&client).await?;
+    let key = "SELECT value FROM secret WHERE name = 'cursor'";
+    let key = CursorKey::new(client.query_one(key, &[]).await?.try_get(0)?);
     let limit = STATEMENT_MAX.as_millis();
-    Ok(format!(
+    let settings = format!(
         "SET search_path TO tmws, public; SET statement_timeout TO {limit};
          SET idle_in_transaction_session_timeout TO {limit}; SET synchronous_commit TO on;
          SET jit TO off; {role}"
-    ))
+    );
+    Ok((settings, key))
 }
 
 /// A session of the user itself, without limits: for what takes the owner of the tables.
@@ -124,13 +132,17 @@ async fn bring_up(client: &Client) -> Result<(u32, u32), OpenError> {
     for from in found..SCHEMA_VERSION {
         client.batch_execute(&migration(from)).await?;
     }
-    client.execute("SELECT pg_advisory_unlock($1)", &[&MIGRATION_LOCK]).await?;
+    client
+        .execute("SELECT pg_advisory_unlock($1)", &[&MIGRATION_LOCK])
+        .await?;
     Ok((found, SCHEMA_VERSION))
 }
 
 async fn lock(client: &Client) -> Result<(), OpenError> {
     loop {
-        let taken = client.query_one("SELECT pg_try_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
+        let taken = client
+            .query_one("SELECT pg_try_advisory_lock($1)", &[&MIGRATION_LOCK])
+            .await?;
         if taken.try_get(0)? {
             return Ok(());
         }

@@ -25,7 +25,11 @@ impl Scope {
     pub(super) fn of(viewer: &Viewer) -> Self {
         Self {
             namespace: viewer.key.namespace.clone(),
-            standing: if viewer.admin { Standing::Admin } else { Standing::Agent },
+            standing: if viewer.admin {
+                Standing::Admin
+            } else {
+                Standing::Agent
+            },
         }
     }
 

@@ -102,7 +102,10 @@ impl Session {
 
     /// Sends all of `steps` and awaits all their answers: the rows of each.
     pub(super) async fn fly(&self, steps: &[Step]) -> Result<Vec<Vec<Row>>, Failure> {
-        let mut answers: Vec<_> = steps.iter().map(|step| Asked::Waiting(self.ask(step))).collect();
+        let mut answers: Vec<_> = steps
+            .iter()
+            .map(|step| Asked::Waiting(self.ask(step)))
+            .collect();
         // The first poll of each sends it: the order of the steps is the order on the wire.
         let all = poll_fn(|context| {
             let mut waiting = false;
@@ -114,7 +117,11 @@ impl Session {
                     }
                 }
             }
-            if waiting { Poll::Pending } else { Poll::Ready(()) }
+            if waiting {
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
         });
         self.in_time(all).await?;
         // The first error is the cause, those behind it are its effects.
@@ -132,7 +139,9 @@ impl Session {
             match step {
                 Step::Plain(sql) => self.client.batch_execute(sql).await.map(|()| Vec::new()),
                 Step::Query(query) => {
-                    self.client.query_typed(query.sql(), &query.parameters()).await
+                    self.client
+                        .query_typed(query.sql(), &query.parameters())
+                        .await
                 }
                 Step::Prepared(statement, values) => {
                     let values: Vec<_> = values.iter().map(|value| &**value as _).collect();
