@@ -47,7 +47,11 @@ pub(crate) struct TestClock(Arc<AtomicI64>);
 
 impl TestClock {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(AtomicI64::new(Timestamp::now().as_micros())))
+        Self::at(Timestamp::now())
+    }
+
+    pub(crate) fn at(time: Timestamp) -> Self {
+        Self(Arc::new(AtomicI64::new(time.as_micros())))
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -93,7 +97,11 @@ enum Place {
 impl Backend {
     /// An empty store.
     pub(crate) fn open(self) -> Fixture {
-        let clock = TestClock::new();
+        self.open_at(TestClock::new())
+    }
+
+    /// An empty store with the time of `clock`.
+    pub(crate) fn open_at(self, clock: TestClock) -> Fixture {
         let (store, place): (Rc<dyn Store>, _) = match self {
             Self::Sqlite => {
                 let dir = tempfile::tempdir().expect("a temporary directory");
