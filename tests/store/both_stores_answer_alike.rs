@@ -28,16 +28,13 @@ impl Numbers {
         self.next() % bound
     }
 
-    fn fraction(&mut self) -> f32 {
-        (self.below(2_001) as f32 - 1_000.0) / 1_000.0
-    }
-
+    /// Towards a corner of a cube: rounding to bytes loses nothing of such a vector.
     fn vector(&mut self) -> Embedded {
-        let vector: Vec<f32> = (0..DIMENSION).map(|_| self.fraction()).collect();
-        let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
+        let side = 1.0 / (DIMENSION as f32).sqrt();
+        let vector = (0..DIMENSION).map(|_| if self.below(2) == 0 { side } else { -side });
         Embedded {
             model: model(),
-            vector: vector.iter().map(|value| value / length).collect(),
+            vector: vector.collect(),
         }
     }
 

@@ -214,11 +214,11 @@ impl Fixture {
 }
 
 thread_local! {
-    /// Stands for a shard: tasks of a store live on from one operation to the next. Tasks go before
-    /// their runtime.
-    static SHARD: (tokio::task::LocalSet, tokio::runtime::Runtime) = {
+    /// Stands for a shard: tasks of a store live on from one operation to the next. It is never
+    /// taken apart, as tasks may want their runtime at the end.
+    static SHARD: &'static (tokio::task::LocalSet, tokio::runtime::Runtime) = {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        (tokio::task::LocalSet::new(), runtime.expect("a runtime"))
+        Box::leak(Box::new((tokio::task::LocalSet::new(), runtime.expect("a runtime"))))
     };
 }
 

@@ -173,7 +173,13 @@ fn from_answering_nothing() {
         assert!(asked.elapsed() < PATIENCE, "a bounded wait");
         instance.signal("-CONT");
         recovered(&store).await;
-        assert!(store.get_memory(&alice(), id).await.is_ok());
+        // A connection that could not be made meanwhile is tried again after a pause.
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(error) = store.get_memory(&alice(), id).await {
+            assert_retryable(&error);
+            assert!(Instant::now() < deadline, "it does not recover");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     });
 }
 
