@@ -47,7 +47,11 @@ pub(crate) struct TestClock(Arc<AtomicI64>);
 
 impl TestClock {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(AtomicI64::new(Timestamp::now().as_micros())))
+        Self::at(Timestamp::now())
+    }
+
+    pub(crate) fn at(time: Timestamp) -> Self {
+        Self(Arc::new(AtomicI64::new(time.as_micros())))
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -93,7 +97,11 @@ enum Place {
 impl Backend {
     /// An empty store.
     pub(crate) fn open(self) -> Fixture {
-        let clock = TestClock::new();
+        self.open_at(TestClock::new())
+    }
+
+    /// An empty store with the time of `clock`.
+    pub(crate) fn open_at(self, clock: TestClock) -> Fixture {
         let (store, place): (Rc<dyn Store>, _) = match self {
             Self::Sqlite => {
                 let dir = tempfile::tempdir().expect("a temporary directory");
@@ -219,11 +227,11 @@ impl Fixture {
 }
 
 thread_local! {
-    /// Stands for a shard: tasks of a store live on from one operation to the next. Tasks go before
-    /// their runtime.
-    static SHARD: (tokio::task::LocalSet, tokio::runtime::Runtime) = {
+    /// Stands for a shard: tasks of a store live on from one operation to the next. It is never
+    /// taken apart, as tasks may want their runtime at the end.
+    static SHARD: &'static (tokio::task::LocalSet, tokio::runtime::Runtime) = {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        (tokio::task::LocalSet::new(), runtime.expect("a runtime"))
+        Box::leak(Box::new((tokio::task::LocalSet::new(), runtime.expect("a runtime"))))
     };
 }
 

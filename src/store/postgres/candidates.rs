@@ -53,29 +53,28 @@ impl Question<'_> {
     /// Counts the scope, at most one more than `most`.
     pub(super) fn count(&self, most: i64) -> Query {
         let mut query = Query::default();
-        let scope = self.scope(&mut query);
+        let (source, condition) = self.scope(&mut query);
         let most = query.bind(most + 1);
         query.say(format!(
-            "SELECT count(*) FROM (SELECT 1 {scope} LIMIT {most}) s"
+            "SELECT count(*) FROM (SELECT 1 FROM {source} WHERE {condition} LIMIT {most}) s"
         ))
     }
 
-    /// What the viewer may see and what is present, as a `FROM ... WHERE ...`.
-    fn scope(&self, query: &mut Query) -> String {
+    /// What the viewer may see and what is present: a source of rows `m` with a condition on them.
+    /// A small scope is joined from sources that an index serves each.
+    fn scope(&self, query: &mut Query) -> (String, String) {
         let present = criteria::present(query, self.filter, self.now);
-        let visible = criteria::visible(query, self.viewer, !self.filter.include_shared);
-        format!("FROM memory m WHERE {present} AND {visible}")
-    }
-
-    /// The same from sources that an index serves each, as a table `m`.
-    fn scope_by_source(&self, query: &mut Query) -> String {
-        let present = criteria::present(query, self.filter, self.now);
-        let sources = criteria::visible_sources(query, self.viewer, !self.filter.include_shared);
+        let owned_only = !self.filter.include_shared;
+        if self.large.is_some() {
+            let visible = criteria::visible(query, self.viewer, owned_only);
+            return ("memory m".into(), format!("{present} AND {visible}"));
+        }
+        let sources = criteria::visible_sources(query, self.viewer, owned_only);
         let parts: Vec<_> = sources
             .iter()
             .map(|source| format!("SELECT m.* {source} AND {present}"))
             .collect();
-        format!("FROM ({}) m WHERE true", parts.join(" UNION ALL "))
+        (format!("({}) m", parts.join(" UNION ALL ")), "true".into())
     }
 
     /// One bit for each term that `m` holds.
@@ -100,12 +99,9 @@ impl Question<'_> {
     /// hold each term; the others are NULL if no memory holds any.
     pub(super) fn by_words(&self) -> Query {
         let mut query = Query::default();
-        let scope = match self.large {
-            None => self.scope_by_source(&mut query),
-            Some(_) => self.scope(&mut query),
-        };
+        let (source, condition) = self.scope(&mut query);
         let memories = match self.large {
-            None => format!("(SELECT count(*) {scope})"),
+            None => format!("(SELECT count(*) FROM {source} WHERE {condition})"),
             Some(count) => format!("{}::bigint", query.bind(count)),
         };
         let any: Vec<_> = self.terms.iter().map(|term| quoted(term)).collect();
@@ -133,7 +129,7 @@ impl Question<'_> {
             "WITH hit AS MATERIALIZED (
                  SELECT m.seq, m.id, m.created_at, m.importance, m.words, {mask} AS mask,
                      {admitted} AS admitted
-                 {scope} AND m.terms @@ {any}::tsquery
+                 FROM {source} WHERE {condition} AND m.terms @@ {any}::tsquery
              ), known AS MATERIALIZED (
                  SELECT {memories} AS memories, ARRAY[{holders}]::bigint[] AS holders FROM hit
              )
@@ -165,27 +161,18 @@ impl Question<'_> {
     pub(super) fn by_meaning(&self, in_graph: bool) -> Option<Query> {
         let (model, vector) = self.vector?;
         let mut query = Query::default();
-        let scope = match self.large {
-            None => self.scope_by_source(&mut query),
-            Some(_) => self.scope(&mut query),
-        };
+        let (source, condition) = self.scope(&mut query);
         let admitted = criteria::admitted(&mut query, self.filter);
         let mask = self.mask(&mut query);
         let dimension = vector.len();
         let place = query.bind(vector.to_vec());
         let limit = query.bind(CANDIDATES as i64 + 1);
-        let condition = scope
-            .split_once(" WHERE ")
-            .map_or("true", |(_, condition)| condition);
-        let source = scope
-            .split_once(" WHERE ")
-            .map_or("FROM memory m", |(source, _)| source);
         // A literal, so that the planner can tell which partial index it is about.
         let nearest = |distance: &str, which: &str| {
             format!(
                 "SELECT m.seq, m.id, m.created_at, m.importance, m.words, m.terms,
                      {distance} AS distance
-                 {source} JOIN memory_vector v ON v.memory = m.seq AND v.model = {model} {which}
+                 FROM {source} JOIN memory_vector v ON v.memory = m.seq AND v.model = {model} {which}
                  WHERE {condition} AND {admitted}
                  ORDER BY {distance} LIMIT {limit}"
             )
