@@ -19,7 +19,6 @@ fn hybrid_is_at_least_as_good_as_either_alone() {
         ("conversations", sets::conversations()),
     ] {
         let subject = Subject::new(&embedder, &set);
-        subject.dump(name);
         let [semantic, lexical, hybrid] =
             [Mode::Semantic, Mode::Lexical, Mode::Hybrid].map(|mode| {
                 let (first, five) = subject.recall(mode);

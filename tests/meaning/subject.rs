@@ -67,53 +67,6 @@ impl Subject {
         }
     }
 
-    pub(crate) fn dump(&self, name: &str) {
-        use std::io::Write;
-        let mut f = std::fs::File::create(format!("/tmp/dump-{name}.jsonl")).unwrap();
-        for (question, vector, answer) in &self.questions {
-            let mut cursor = None;
-            let mut rows = Vec::new();
-            loop {
-                let search = Search {
-                    query: question.clone(),
-                    mode: Mode::Hybrid,
-                    vector: Some(Embedded {
-                        model: self.embedder.model().clone(),
-                        vector: vector.clone(),
-                    }),
-                    filter: Filter {
-                        include_shared: true,
-                        ..Filter::default()
-                    },
-                    similarity_min: None,
-                    limit: 100,
-                    cursor,
-                    counts_access: false,
-                };
-                let page = block(self.store.search_memories(&viewer(), search)).unwrap();
-                for h in page.hits {
-                    let i = self.ids.iter().position(|id| *id == h.memory.id).unwrap();
-                    rows.push(serde_json::json!([
-                        i,
-                        h.parts.similarity,
-                        h.parts.lexical,
-                        h.memory.content.split_whitespace().count()
-                    ]));
-                }
-                cursor = page.next_cursor;
-                if cursor.is_none() {
-                    break;
-                }
-            }
-            writeln!(
-                f,
-                "{}",
-                serde_json::json!({"q": question, "a": answer, "r": rows})
-            )
-            .unwrap();
-        }
-    }
-
     /// Share of the questions whose answer is the best hit, and among the best five.
     pub(crate) fn recall(&self, mode: Mode) -> (f64, f64) {
         let (mut first, mut five) = (0, 0);
