@@ -9,6 +9,41 @@ const DIMENSION: usize = 384;
 /// Topics that memories gather around; the vectors of one are nearer to each other than to others.
 const TOPICS: u64 = 500;
 
+/// What a store is loaded with.
+pub(crate) struct Corpus {
+    pub(crate) namespaces: usize,
+    /// Memories of each.
+    pub(crate) size: usize,
+    pub(crate) vectors: Vec<Vector>,
+}
+
+impl Corpus {
+    pub(crate) fn new(namespaces: usize, size: usize) -> Self {
+        Self {
+            namespaces,
+            size,
+            vectors: (0..namespaces * size).map(|n| vector(n as u64)).collect(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.vectors.len()
+    }
+
+    pub(crate) fn memory(&self, n: usize) -> NewMemory {
+        let vector = Embedded {
+            model: model(),
+            vector: Arc::clone(&self.vectors[n]),
+        };
+        with_vector(n % self.namespaces, n as u64, vector)
+    }
+
+    /// The number of a question that no memory has: a neighbour on its topic.
+    pub(crate) fn question(&self, n: usize) -> u64 {
+        (self.len() * 2 + n * 7_919) as u64
+    }
+}
+
 /// SplitMix64.
 struct Noise(u64);
 
@@ -73,6 +108,10 @@ pub(crate) fn owner(namespace: usize) -> AgentKey {
 }
 
 pub(crate) fn memory(namespace: usize, n: u64) -> NewMemory {
+    with_vector(namespace, n, embedded(n))
+}
+
+fn with_vector(namespace: usize, n: u64, vector: Embedded) -> NewMemory {
     NewMemory {
         owner: owner(namespace),
         admin: false,
@@ -89,6 +128,6 @@ pub(crate) fn memory(namespace: usize, n: u64) -> NewMemory {
         valid_to: None,
         ttl_seconds: None,
         supersedes: None,
-        vector: Some(embedded(n)),
+        vector: Some(vector),
     }
 }

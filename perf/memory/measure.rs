@@ -1,14 +1,16 @@
 //! One run: load, search, insert, start anew.
 
-use std::future::Future;
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use tmws::domain::{Filter, Mode, Search};
-use tmws::store::sqlite::{SqliteOptions, SqliteStore};
 use tmws::store::vectors::dot;
 use tmws::store::{Store, Viewer};
+use uuid::Uuid;
 
-use crate::corpus;
+use crate::corpus::{self, Corpus};
+use crate::subject::Place;
 
 /// Memories in one load request.
 const LOAD_BATCH: usize = 250;
@@ -16,39 +18,34 @@ const LOAD_BATCH: usize = 250;
 const RECALLED: usize = 50;
 /// Creates that are timed one by one.
 const INSERTS: usize = 100;
+/// Callers that create at the same time.
+const CREATORS: usize = 64;
 
-pub(crate) const HEADER: &str = "store   memories       mode        p50 us    p99 us  recall@10 | insert p50 us | bytes/vector | start ms";
+pub(crate) const HEADER: &str = "store    memories    mode        p50 us    p99 us  recall@10 | insert p50 us | bytes/vector | start ms";
 
-pub(crate) fn run(namespaces: usize, size: usize, searches: usize) {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let store = open(dir.path());
-    let memories = namespaces * size;
-    let of = |n: usize| n % namespaces;
-    for first in (0..memories).step_by(LOAD_BATCH) {
-        let last = (first + LOAD_BATCH).min(memories);
-        let batch = (first..last)
-            .map(|n| corpus::memory(of(n), n as u64))
-            .collect();
-        for result in block(store.create_memories(batch)).expect("committed") {
-            result.expect("stored");
-        }
-    }
-    let insert = inserts(&store, memories, namespaces);
-    let bytes = store.index_size().vector_bytes / memories;
-    store.close();
-    drop(store);
+pub(crate) async fn run(url: Option<&str>, corpus: &Corpus, searches: usize) {
+    let place = Place::new(url).await;
+    let mut subject = place.open().await;
+    let ids = load(&*subject.store, corpus).await;
+    let insert = inserts(&*subject.store, corpus).await;
+    let bytes = subject.vector_bytes().map_or("-".into(), |bytes| {
+        (bytes / (corpus.len() + INSERTS)).to_string()
+    });
+    subject.close();
     let started = Instant::now();
-    let store = open(dir.path());
+    subject = place.open().await;
+    subject.store.status().await.expect("it answers");
     let start = started.elapsed();
     for mode in [Mode::Semantic, Mode::Lexical, Mode::Hybrid] {
-        let times = times(&store, mode, namespaces, memories, searches);
+        let times = times(&*subject.store, mode, corpus, searches).await;
         let recall = match mode {
-            Mode::Semantic => format!("{:.3}", recall(&store, namespaces, memories)),
+            Mode::Semantic => format!("{:.3}", recall(&*subject.store, corpus, &ids).await),
             _ => "-".into(),
         };
         println!(
-            "sqlite  {:<14} {:<9} {:>8.0} {:>9.0} {recall:>10} | {:>13.0} | {bytes:>12} | {:>8.0}",
-            format!("{namespaces}x{size}"),
+            "{:<8} {:<11} {:<9} {:>8.0} {:>9.0} {recall:>10} | {:>13.0} | {bytes:>12} | {:>8.0}",
+            place.name(),
+            format!("{}x{}", corpus.namespaces, corpus.size),
             format!("{mode:?}").to_lowercase(),
             percentile(&times, 50).as_secs_f64() * 1e6,
             percentile(&times, 99).as_secs_f64() * 1e6,
@@ -56,96 +53,134 @@ pub(crate) fn run(namespaces: usize, size: usize, searches: usize) {
             start.as_secs_f64() * 1e3,
         );
     }
+    subject.close();
 }
 
-fn open(dir: &std::path::Path) -> SqliteStore {
-    SqliteStore::open(dir, SqliteOptions::default()).expect("the store opens")
+/// Durable creates from many callers, each with one memory on its way.
+pub(crate) async fn creates(url: Option<&str>, count: usize) {
+    let place = Place::new(url).await;
+    let subject = place.open().await;
+    let store = &*subject.store;
+    let new: Vec<_> = (0..count).map(|n| corpus::memory(0, n as u64)).collect();
+    let new = std::cell::RefCell::new(new);
+    let started = Instant::now();
+    join_all((0..CREATORS).map(|_| async {
+        loop {
+            let Some(memory) = new.borrow_mut().pop() else {
+                return;
+            };
+            let stored = store
+                .create_memories(vec![memory])
+                .await
+                .expect("committed");
+            assert!(stored[0].is_ok());
+        }
+    }))
+    .await;
+    let seconds = started.elapsed().as_secs_f64();
+    println!(
+        "{:<8} {count} durable creates with vectors from {CREATORS} callers: {:.0} a second",
+        place.name(),
+        count as f64 / seconds
+    );
+    subject.close();
+}
+
+async fn load(store: &dyn Store, corpus: &Corpus) -> Vec<Uuid> {
+    let mut ids = Vec::with_capacity(corpus.len());
+    for first in (0..corpus.len()).step_by(LOAD_BATCH) {
+        let last = (first + LOAD_BATCH).min(corpus.len());
+        let batch = (first..last).map(|n| corpus.memory(n)).collect();
+        for stored in store.create_memories(batch).await.expect("committed") {
+            ids.push(stored.expect("stored").id);
+        }
+    }
+    ids
 }
 
 /// Each create is followed by a search that must find it; the create alone is timed, as a memory is searchable when
 /// it is acknowledged.
-fn inserts(store: &SqliteStore, memories: usize, namespaces: usize) -> Vec<Duration> {
+async fn inserts(store: &dyn Store, corpus: &Corpus) -> Vec<Duration> {
     let mut times = Vec::with_capacity(INSERTS);
-    for n in memories..memories + INSERTS {
-        let namespace = n % namespaces;
+    for n in corpus.len()..corpus.len() + INSERTS {
+        let namespace = n % corpus.namespaces;
         let new = corpus::memory(namespace, n as u64);
         let started = Instant::now();
-        let stored = block(store.create_memories(vec![new]))
+        let stored = store
+            .create_memories(vec![new])
+            .await
             .expect("committed")
             .remove(0);
         times.push(started.elapsed());
         let search = search(n as u64, Mode::Semantic);
-        let page = block(store.search_memories(&viewer(namespace), search)).expect("answered");
+        let page = store
+            .search_memories(&viewer(namespace), search)
+            .await
+            .expect("answered");
         assert_eq!(page.hits[0].memory.id, stored.expect("stored").id);
     }
     times
 }
 
-fn times(
-    store: &SqliteStore,
-    mode: Mode,
-    namespaces: usize,
-    memories: usize,
-    searches: usize,
-) -> Vec<Duration> {
+async fn times(store: &dyn Store, mode: Mode, corpus: &Corpus, searches: usize) -> Vec<Duration> {
     let mut times = Vec::with_capacity(searches);
     for n in 0..searches {
-        let n = question(n, memories);
+        let n = corpus.question(n);
         let search = search(n, mode);
-        let viewer = viewer(n as usize % namespaces);
+        let viewer = viewer(n as usize % corpus.namespaces);
         let started = Instant::now();
-        let page = block(store.search_memories(&viewer, search)).expect("answered");
+        let page = store
+            .search_memories(&viewer, search)
+            .await
+            .expect("answered");
         times.push(started.elapsed());
-        assert!(!page.hits.is_empty());
+        assert!(mode == Mode::Lexical || !page.hits.is_empty());
     }
     times
 }
 
 /// Share of the ten truly nearest that a semantic search finds.
-fn recall(store: &SqliteStore, namespaces: usize, memories: usize) -> f64 {
+async fn recall(store: &dyn Store, corpus: &Corpus, ids: &[Uuid]) -> f64 {
     let mut found = 0;
     for n in 0..RECALLED {
-        let n = question(n, memories);
-        let namespace = n as usize % namespaces;
+        let n = corpus.question(n);
+        let namespace = n as usize % corpus.namespaces;
         let query = corpus::vector(n);
-        let mut exact: Vec<(f32, String)> = (0..memories + INSERTS)
-            .filter(|other| other % namespaces == namespace)
-            .map(|other| {
-                let similarity = dot(&query, &corpus::vector(other as u64));
-                (similarity, corpus::words(other as u64, 30))
-            })
+        let mut exact: Vec<(f32, usize)> = (namespace..corpus.len())
+            .step_by(corpus.namespaces)
+            .map(|other| (dot(&query, &corpus.vectors[other]), other))
             .collect();
         exact.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
-        exact.truncate(10);
+        let exact: HashSet<Uuid> = exact
+            .iter()
+            .take(10)
+            .map(|(_, other)| ids[*other])
+            .collect();
         // Importance moves the order of equals; what counts is what is found.
         let search = Search {
-            limit: 30,
+            limit: 100,
             ..search(n, Mode::Semantic)
         };
-        let page = block(store.search_memories(&viewer(namespace), search)).expect("answered");
-        let mut hits = page.hits;
+        let mut hits = store
+            .search_memories(&viewer(namespace), search)
+            .await
+            .expect("answered")
+            .hits;
+        // Those that were inserted after the load are not compared.
+        hits.retain(|hit| ids.contains(&hit.memory.id));
         hits.sort_unstable_by(|a, b| {
             b.parts
                 .similarity
                 .partial_cmp(&a.parts.similarity)
                 .expect("numbers")
         });
-        hits.truncate(10);
         found += hits
             .iter()
-            .filter(|hit| {
-                exact
-                    .iter()
-                    .any(|(_, content)| *content == hit.memory.content)
-            })
+            .take(10)
+            .filter(|hit| exact.contains(&hit.memory.id))
             .count();
     }
     found as f64 / (RECALLED * 10) as f64
-}
-
-/// The number of a question that no memory has: a neighbour on its topic.
-fn question(n: usize, memories: usize) -> u64 {
-    (memories * 2 + n * 7_919) as u64
 }
 
 fn search(n: u64, mode: Mode) -> Search {
@@ -175,11 +210,4 @@ fn percentile(times: &[Duration], percent: usize) -> Duration {
     let mut times = times.to_vec();
     times.sort_unstable();
     times[(times.len() - 1) * percent / 100]
-}
-
-fn block<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("a runtime")
-        .block_on(future)
 }

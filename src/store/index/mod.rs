@@ -45,6 +45,23 @@ enum Scope {
 /// Where a memory is: a segment and a slot in it.
 type Place = (u32, u32);
 
+/// All places of a memory; most have one.
+#[derive(Debug)]
+struct Places {
+    home: Place,
+    copies: Vec<Place>,
+}
+
+impl Places {
+    fn all(&self) -> impl Iterator<Item = &Place> {
+        std::iter::once(&self.home).chain(&self.copies)
+    }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut Place> {
+        std::iter::once(&mut self.home).chain(&mut self.copies)
+    }
+}
+
 /// The model whose vectors the index holds, with the number that the store knows it by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveModel {
@@ -61,7 +78,7 @@ pub struct Index {
     names: RwLock<Names>,
     segments: RwLock<Segments>,
     /// Of each memory, by its row; only the writer reads and changes it.
-    places: Mutex<HashMap<i64, Vec<Place>, foldhash::fast::FixedState>>,
+    places: Mutex<HashMap<i64, Places, foldhash::fast::FixedState>>,
 }
 
 #[derive(Debug, Default)]
@@ -85,24 +102,27 @@ impl Index {
     /// Adds a memory, or replaces what is known of it; `None` removes it.
     pub fn put(&self, seq: i64, document: Option<&Document>) {
         let mut places = self.places.lock();
-        let old = places.remove(&seq).unwrap_or_default();
+        let old = places.remove(&seq);
         if let Some(document) = document {
-            let scopes = scopes_of(document);
-            let new = scopes.into_iter().map(|scope| {
+            let place = |scope| {
                 let (number, segment) = self.segment(scope);
                 let slot = segment.write().push(seq, document, &mut self.names.write());
                 (number, slot)
-            });
-            places.insert(seq, new.collect());
+            };
+            let new = Places {
+                home: place(home_of(document)),
+                copies: copies_of(document).map(place).collect(),
+            };
+            places.insert(seq, new);
         }
         // The new places first: a search in between sees both and keeps one.
-        for (number, slot) in old {
+        for (number, slot) in old.iter().flat_map(Places::all).copied() {
             let segment = Arc::clone(&self.segments.read().all[number as usize]);
             let mut segment = segment.write();
             segment.remove(slot);
             if segment.is_sparse() {
                 for (seq, from, to) in segment.compact() {
-                    let places = places.get_mut(&seq).into_iter().flatten();
+                    let places = places.get_mut(&seq).into_iter().flat_map(Places::all_mut);
                     for place in places.filter(|place| **place == (number, from)) {
                         place.1 = to;
                     }
@@ -113,7 +133,13 @@ impl Index {
 
     /// Writes or replaces the vector of a memory.
     pub fn set_vector(&self, seq: i64, scale: f32, codes: &[i8]) {
-        for (number, slot) in self.places.lock().get(&seq).into_iter().flatten() {
+        for (number, slot) in self
+            .places
+            .lock()
+            .get(&seq)
+            .into_iter()
+            .flat_map(Places::all)
+        {
             let segment = Arc::clone(&self.segments.read().all[*number as usize]);
             segment.write().set_vector(*slot, scale, codes);
         }
@@ -178,25 +204,28 @@ impl Index {
     }
 }
 
-/// Every segment that `document` belongs to.
-fn scopes_of(document: &Document) -> Vec<Scope> {
+/// The segment that `document` belongs to.
+fn home_of(document: &Document) -> Scope {
     let owner = &document.owner;
-    let home = match document.access {
+    match document.access {
         Access::Private | Access::Shared => Scope::Owner(owner.clone()),
         Access::Team => Scope::Team(Arc::clone(&owner.namespace)),
         Access::Public | Access::System => Scope::Open,
-    };
+    }
+}
+
+/// The segments that hold copies of `document`: of agents with a grant who do not see its own.
+fn copies_of(document: &Document) -> impl Iterator<Item = Scope> {
+    let owner = &document.owner;
     let sees_already = |agent: &AgentKey| match document.access {
         Access::Private | Access::Public | Access::System => true,
         Access::Team => agent.namespace == owner.namespace,
-        Access::Shared => agent == owner,
+        Access::Shared => false,
     };
-    let granted = document
-        .grantees
-        .iter()
-        .filter(|agent| *agent != owner && !sees_already(agent))
-        .map(|agent| Scope::Granted(agent.clone()));
-    std::iter::once(home).chain(granted).collect()
+    let granted = document.grantees.iter();
+    granted
+        .filter(move |agent| *agent != owner && !sees_already(agent))
+        .map(|agent| Scope::Granted(agent.clone()))
 }
 
 #[cfg(test)]

@@ -1,1 +1,98 @@
+use uuid::Uuid;
 
+use super::*;
+use crate::domain::{Filter, Mode, Timestamp};
+use crate::store::vectors::Query;
+
+fn key(namespace: &str, agent: &str) -> AgentKey {
+    AgentKey::new(namespace, agent).unwrap()
+}
+
+fn document(owner: &AgentKey, access: Access, terms: &[u64]) -> Document {
+    Document {
+        id: Uuid::now_v7(),
+        owner: owner.clone(),
+        access,
+        grantees: Vec::new(),
+        created_at: Timestamp::from_micros(1).unwrap(),
+        times: Times::default(),
+        importance: 0.5,
+        trust: 1.0,
+        kind: None,
+        source: None,
+        tags: Vec::new(),
+        terms: terms.to_vec(),
+        words: 3,
+        vector: Some((0.01, vec![1; 64])),
+    }
+}
+
+fn found(index: &Index, viewer: &AgentKey, terms: &[u64]) -> Vec<i64> {
+    let vector = Query::new(&[0.1; 64]);
+    let filter = Filter {
+        include_shared: true,
+        ..Filter::default()
+    };
+    let question = Question {
+        viewer,
+        mode: Mode::Hybrid,
+        terms,
+        vector: Some(&vector),
+        filter: &filter,
+        now: Timestamp::from_micros(2).unwrap(),
+    };
+    let mut rows: Vec<_> = index
+        .find(&question)
+        .candidates
+        .into_iter()
+        .map(|(seq, _)| seq)
+        .collect();
+    rows.sort_unstable();
+    rows
+}
+
+#[test]
+fn a_scope_is_four_segments_without_repetition() {
+    let (alice, bob) = (key("red", "alice"), key("red", "bob"));
+    let carol = key("blue", "carol");
+    let index = Index::default();
+    for (seq, access) in [
+        (1, Access::Private),
+        (2, Access::Team),
+        (3, Access::Shared),
+        (4, Access::Public),
+    ] {
+        let mut document = document(&alice, access, &[7]);
+        // A private memory's grants rest, a team's do nothing for its members.
+        document.grantees = vec![bob.clone(), carol.clone()];
+        index.put(seq, Some(&document));
+    }
+    assert_eq!(found(&index, &alice, &[7]), [1, 2, 3, 4]);
+    assert_eq!(found(&index, &bob, &[7]), [2, 3, 4]);
+    assert_eq!(found(&index, &carol, &[7]), [2, 3, 4]);
+    assert_eq!(found(&index, &key("blue", "dave"), &[7]), [4]);
+    assert_eq!(index.size().memories, 4);
+}
+
+#[test]
+fn many_changes_leave_no_gaps_and_lose_nothing() {
+    let alice = key("red", "alice");
+    let index = Index::default();
+    for round in 0..40 {
+        for seq in 0..100 {
+            index.put(
+                seq,
+                Some(&document(&alice, Access::Private, &[seq as u64, round])),
+            );
+        }
+    }
+    assert_eq!(found(&index, &alice, &[39]).len(), 100);
+    let scope = Scope::Owner(alice.clone());
+    let (_, segment) = index.segment(scope);
+    assert!(segment.read().len() < 2_500, "{}", segment.read().len());
+    for seq in 1..100 {
+        index.put(seq, None);
+    }
+    assert_eq!(found(&index, &alice, &[0]), [0]);
+    assert_eq!(index.size().memories, 1);
+}

@@ -143,7 +143,9 @@ impl Ranked {
     /// Scores a candidate.
     pub fn new(mode: Mode, candidate: &Candidate, now: Timestamp) -> Self {
         let parts = Parts {
-            similarity: candidate.similarity.map(|cosine| in_steps(cosine.clamp(0.0, 1.0))),
+            similarity: candidate
+                .similarity
+                .map(|cosine| in_steps(cosine.clamp(0.0, 1.0))),
             lexical: candidate.lexical.map(in_steps),
             importance: candidate.importance,
             recency: in_steps(recency(candidate.created_at, now)),

@@ -27,7 +27,13 @@ impl Changes {
     ) -> Result<(), StoreError> {
         if let Some(model) = self.model.take() {
             let id = model.id;
-            index.cut_over(model, || vectors::load(connection, index, id))?;
+            let vectors = vectors::read_all(connection, id)?;
+            index.cut_over(model, || {
+                for (seq, scale, codes) in vectors.iter() {
+                    index.set_vector(seq, scale, codes);
+                }
+                Ok::<_, StoreError>(())
+            })?;
         }
         let active = index.model().as_ref().map(|model| model.id);
         self.rows.sort_unstable();

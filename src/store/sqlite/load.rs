@@ -10,18 +10,36 @@ use crate::store::index::{ActiveModel, Index};
 /// Reads the whole index.
 pub(super) fn index(directory: &Directory, connection: &Connection) -> Result<Index, OpenError> {
     let index = Index::default();
-    read(connection, &index).map_err(|error| OpenError::Database {
+    read(directory, connection, &index).map_err(|error| OpenError::Database {
         path: directory.database.clone(),
         message: error.to_string(),
     })?;
     Ok(index)
 }
 
-fn read(connection: &Connection, index: &Index) -> Result<(), StoreError> {
-    documents::load(connection, index)?;
-    if let Some((id, model)) = vectors::active(connection)? {
-        let active = ActiveModel { id, model };
-        index.cut_over(active, || vectors::load(connection, index, id))?;
-    }
-    Ok(())
+/// Vectors are most of the bytes: a second thread reads them meanwhile, on a connection of its own.
+fn read(directory: &Directory, connection: &Connection, index: &Index) -> Result<(), StoreError> {
+    let Some((id, model)) = vectors::active(connection)? else {
+        return documents::load(connection, index);
+    };
+    let vectors = std::thread::scope(|threads| {
+        let vectors = threads.spawn(move || {
+            let reader = directory.open_reader().map_err(unreadable)?;
+            vectors::read_all(&reader, id)
+        });
+        documents::load(connection, index)?;
+        vectors
+            .join()
+            .unwrap_or_else(|_| Err(StoreError::Unavailable("reading the vectors failed".into())))
+    })?;
+    index.cut_over(ActiveModel { id, model }, || {
+        for (seq, scale, codes) in vectors.iter() {
+            index.set_vector(seq, scale, codes);
+        }
+        Ok(())
+    })
+}
+
+fn unreadable(error: OpenError) -> StoreError {
+    StoreError::Unavailable(error.to_string())
 }

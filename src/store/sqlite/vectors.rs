@@ -9,7 +9,6 @@ use super::stats::counter;
 use super::writer::Batch;
 use crate::domain::{EmbeddingState, Model, ModelProgress, NewVector, Unembedded, Vector};
 use crate::store::StoreError;
-use crate::store::index::Index;
 use crate::store::vectors::Quantized;
 
 /// Bits of a key that hold the memory's row.
@@ -237,22 +236,40 @@ pub(super) fn exact(
     Ok(found.is_some())
 }
 
-/// Reads every vector of a model into the index.
-pub(super) fn load(connection: &Connection, index: &Index, model: i64) -> Result<(), StoreError> {
+/// Every vector of a model, in one piece.
+#[derive(Debug, Default)]
+pub(super) struct AllVectors {
+    rows: Vec<(i64, f32)>,
+    codes: Vec<i8>,
+}
+
+impl AllVectors {
+    /// Rows with their scales and codes.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (i64, f32, &[i8])> {
+        let dimension = self.codes.len() / self.rows.len().max(1);
+        let codes = self.codes.chunks_exact(dimension.max(1));
+        self.rows
+            .iter()
+            .zip(codes)
+            .map(|((seq, scale), codes)| (*seq, *scale, codes))
+    }
+}
+
+/// Reads every vector of a model.
+pub(super) fn read_all(connection: &Connection, model: i64) -> Result<AllVectors, StoreError> {
     let sql = "SELECT key, quantized FROM vector WHERE key BETWEEN ?1 AND ?2";
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query((key(model, 0), key(model + 1, 0) - 1))?;
-    let mut codes = Vec::new();
+    let mut all = AllVectors::default();
     while let Some(row) = rows.next()? {
         let seq = row.get::<_, i64>(0)? & ((1 << ROW_BITS) - 1);
         let blob = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
         if let Some((scale, bytes)) = split(blob) {
-            codes.clear();
-            codes.extend(signed(bytes));
-            index.set_vector(seq, scale, &codes);
+            all.rows.push((seq, scale));
+            all.codes.extend(signed(bytes));
         }
     }
-    Ok(())
+    Ok(all)
 }
 
 fn split(blob: &[u8]) -> Option<(f32, &[u8])> {

@@ -44,18 +44,15 @@ impl Rows {
             + self.bits.capacity() * 8
     }
 
-    /// Makes room for `slots` more.
-    pub fn reserve(&mut self, slots: usize) {
-        self.codes.reserve_exact(slots * self.stride);
-        self.scales.reserve_exact(slots);
-        self.sums.reserve_exact(slots);
-    }
-
     /// Adds a slot: scale and codes, or nothing.
     pub fn push(&mut self, vector: Option<(f32, &[i8])>) {
         let slot = self.scales.len();
         self.scales.push(0.0);
         self.sums.push(0);
+        if self.codes.capacity() < (slot + 1) * self.stride {
+            // By an eighth instead of doubling: these are most of the bytes of a store in memory.
+            self.codes.reserve_exact((slot / 8 + 64) * self.stride);
+        }
         self.codes.resize((slot + 1) * self.stride, 0);
         if !self.bits.is_empty() {
             self.bits.resize((slot + 1) * self.stride / 64, 0);
