@@ -7,15 +7,17 @@
 //! The database at URL is filled and stays so; one agent owns all memories, each with a vector of
 //! 384 numbers.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a measuring program")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a measuring program"
+)]
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tmws::domain::{
-    Access, AgentKey, Embedded, Filter, Mode, Model, NewMemory, Retention, Search,
-};
+use tmws::domain::{Access, AgentKey, Embedded, Filter, Mode, Model, NewMemory, Retention, Search};
 use tmws::store::postgres::{PostgresOptions, PostgresStore};
 use tmws::store::{Store, Viewer};
 use uuid::Uuid;
@@ -122,11 +124,17 @@ where
     let rate = times.len() as f64 / begun.elapsed().as_secs_f64();
     times.sort_unstable();
     let at = |part: usize| times[times.len() * part / 100];
-    println!("{what}: {rate:.0} a second, p50 {:.2?}, p99 {:.2?}", at(50), at(99));
+    println!(
+        "{what}: {rate:.0} a second, p50 {:.2?}, p99 {:.2?}",
+        at(50),
+        at(99)
+    );
 }
 
 async fn measure(url: String, memories: usize) {
-    let store = PostgresStore::connect(PostgresOptions::new(url)).await.unwrap();
+    let store = PostgresStore::connect(PostgresOptions::new(url))
+        .await
+        .unwrap();
     let ids: Rc<std::cell::RefCell<Vec<Uuid>>> = Rc::default();
     let created = ids.clone();
     let creating = store.clone();
@@ -134,13 +142,20 @@ async fn measure(url: String, memories: usize) {
         let (store, ids) = (creating.clone(), created.clone());
         async move {
             let mut numbers = Numbers(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-            let stored = store.create_memories(vec![memory(&mut numbers)]).await.unwrap();
-            ids.borrow_mut().push(stored.into_iter().next().unwrap().unwrap().id);
+            let stored = store
+                .create_memories(vec![memory(&mut numbers)])
+                .await
+                .unwrap();
+            ids.borrow_mut()
+                .push(stored.into_iter().next().unwrap().unwrap().id);
         }
     })
     .await;
     let stats = store.flight_stats();
-    println!("  {} memories in {} transactions", stats.memories, stats.transactions);
+    println!(
+        "  {} memories in {} transactions",
+        stats.memories, stats.transactions
+    );
     let reading = store.clone();
     load("get", 20_000, move |seed| {
         let store = reading.clone();
@@ -183,13 +198,21 @@ async fn search(store: &PostgresStore, mode: Mode) {
         times.push(asked.elapsed());
     }
     times.sort_unstable();
-    println!("search {mode:?}: p50 {:.2?}, p99 {:.2?}", times[25], times[49]);
+    println!(
+        "search {mode:?}: p50 {:.2?}, p99 {:.2?}",
+        times[25], times[49]
+    );
 }
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let url = arguments.next().expect("a URL");
-    let memories = arguments.next().map_or(20_000, |text| text.parse().expect("a number"));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let memories = arguments
+        .next()
+        .map_or(20_000, |text| text.parse().expect("a number"));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, measure(url, memories));
 }

@@ -4,7 +4,16 @@ use tmws::domain::{Access, Filter, MemoryPatch};
 
 use crate::fixture::*;
 
-on_every_store!(by_words_codes_and_scripts, stop_words_alone_are_looked_for, better_matches_come_first_with_scores_from_0_to_1, equal_scores_come_newest_first, importance_weighs, filters_narrow_down, an_update_is_found_by_its_new_words_only, a_cap_on_candidates_is_told);
+on_every_store!(
+    by_words_codes_and_scripts,
+    stop_words_alone_are_looked_for,
+    better_matches_come_first_with_scores_from_0_to_1,
+    equal_scores_come_newest_first,
+    importance_weighs,
+    filters_narrow_down,
+    an_update_is_found_by_its_new_words_only,
+    a_cap_on_candidates_is_told
+);
 
 fn by_words_codes_and_scripts(store: Backend) {
     let fixture = store.open();

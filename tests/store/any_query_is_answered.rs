@@ -4,7 +4,11 @@ use proptest::prelude::*;
 
 use crate::fixture::*;
 
-on_every_store!(hostile_queries, a_query_that_is_no_word_finds_nothing, any_string);
+on_every_store!(
+    hostile_queries,
+    a_query_that_is_no_word_finds_nothing,
+    any_string
+);
 
 fn hostile_queries(store: Backend) {
     let fixture = store.open();

@@ -5,7 +5,10 @@ use uuid::Uuid;
 
 use crate::fixture::*;
 
-on_every_store!(superseded_ones_return, validity_has_a_start_and_an_exclusive_end);
+on_every_store!(
+    superseded_ones_return,
+    validity_has_a_start_and_an_exclusive_end
+);
 
 fn at(time: Timestamp) -> Filter {
     Filter {

@@ -40,8 +40,22 @@ impl Numbers {
 
     fn words(&mut self, count: u64) -> String {
         const WORDS: [&str; 16] = [
-            "harbour", "deploy", "server", "heron", "budget", "INC-20417", "plan", "東京", "latency",
-            "cache", "the", "weather", "getUserById", "invoice", "rollback", "sea",
+            "harbour",
+            "deploy",
+            "server",
+            "heron",
+            "budget",
+            "INC-20417",
+            "plan",
+            "東京",
+            "latency",
+            "cache",
+            "the",
+            "weather",
+            "getUserById",
+            "invoice",
+            "rollback",
+            "sea",
         ];
         let words: Vec<_> = (0..count).map(|_| WORDS[self.below(16) as usize]).collect();
         words.join(" ")
@@ -57,7 +71,12 @@ fn model() -> Model {
 
 fn memory(numbers: &mut Numbers, n: usize, now: Timestamp) -> NewMemory {
     let owner = [alice(), bob(), stranger()][numbers.below(3) as usize].clone();
-    let level = [Access::Private, Access::Team, Access::Shared, Access::Public];
+    let level = [
+        Access::Private,
+        Access::Team,
+        Access::Shared,
+        Access::Public,
+    ];
     let count = 1 + numbers.below(60);
     let text = format!("{} number{n}", numbers.words(count));
     let mut new = at_level(&owner, level[numbers.below(4) as usize], &text);
@@ -65,24 +84,38 @@ fn memory(numbers: &mut Numbers, n: usize, now: Timestamp) -> NewMemory {
     new.trust = numbers.below(5) as f64 / 4.0;
     new.kind = (numbers.below(3) == 0).then(|| "plan".into());
     new.source = (numbers.below(3) == 0).then(|| "a book".into());
-    new.tags = if numbers.below(3) == 0 { vec!["red".into(), "sea".into()] } else { Vec::new() };
-    new.valid_to = (numbers.below(8) == 0).then(|| now.plus_seconds(numbers.below(100)).expect("a time"));
+    new.tags = if numbers.below(3) == 0 {
+        vec!["red".into(), "sea".into()]
+    } else {
+        Vec::new()
+    };
+    new.valid_to =
+        (numbers.below(8) == 0).then(|| now.plus_seconds(numbers.below(100)).expect("a time"));
     new.vector = (numbers.below(10) != 0).then(|| numbers.vector());
     new
 }
 
 /// The same memories in both, a millisecond apart.
 fn filled(store: Backend) -> Fixture {
-    let fixture = store.open_at(TestClock::at(Timestamp::from_micros(1_790_000_000_000_000).expect("a time")));
+    let fixture = store.open_at(TestClock::at(
+        Timestamp::from_micros(1_790_000_000_000_000).expect("a time"),
+    ));
     let mut numbers = Numbers(0x5eed);
     let now = fixture.clock.now();
     for n in 0..MEMORIES {
         let new = memory(&mut numbers, n, now);
-        let owner = Viewer { key: new.owner.clone(), admin: false };
+        let owner = Viewer {
+            key: new.owner.clone(),
+            admin: false,
+        };
         let shared = new.access_level == Access::Shared;
         let stored = fixture.create(new);
         if shared && n % 2 == 0 {
-            let receiver = if owner.key == alice().key { stranger() } else { alice() };
+            let receiver = if owner.key == alice().key {
+                stranger()
+            } else {
+                alice()
+            };
             let shared = fixture.share(&owner, stored.id, &receiver, Some(Permission::Read));
             shared.expect("shared");
         }
@@ -101,11 +134,29 @@ fn filters(now: Timestamp) -> Vec<Filter> {
     vec![
         everything(),
         Filter::default(),
-        Filter { tags: vec!["sea".into()], ..everything() },
-        Filter { kind: Some("plan".into()), importance_min: Some(0.3), ..everything() },
-        Filter { agent: Some("alice".into()), trust_min: Some(0.5), ..everything() },
-        Filter { source: Some("a book".into()), created_to: Some(now), ..everything() },
-        Filter { as_of: Some(now), ..everything() },
+        Filter {
+            tags: vec!["sea".into()],
+            ..everything()
+        },
+        Filter {
+            kind: Some("plan".into()),
+            importance_min: Some(0.3),
+            ..everything()
+        },
+        Filter {
+            agent: Some("alice".into()),
+            trust_min: Some(0.5),
+            ..everything()
+        },
+        Filter {
+            source: Some("a book".into()),
+            created_to: Some(now),
+            ..everything()
+        },
+        Filter {
+            as_of: Some(now),
+            ..everything()
+        },
     ]
 }
 
@@ -155,16 +206,24 @@ fn in_the_same_order() {
             }
         }
     }
-    assert!(compared > searches * 5, "{compared} hits of {searches} searches");
+    assert!(
+        compared > searches * 5,
+        "{compared} hits of {searches} searches"
+    );
 }
 
 #[track_caller]
 fn assert_alike(one: &[Hit], other: &[Hit], label: &str) {
     assert_eq!(one.len(), other.len(), "{label}");
     for (place, (a, b)) in one.iter().zip(other).enumerate() {
-        assert!((a.score - b.score).abs() <= SCORE_ERROR, "{label} at {place}: {a:?} {b:?}");
+        assert!(
+            (a.score - b.score).abs() <= SCORE_ERROR,
+            "{label} at {place}: {a:?} {b:?}"
+        );
         // What scores the same but for rounding may change places.
-        let twin = |hit: &Hit| (hit.score - a.score).abs() <= SCORE_ERROR && hit.memory.content == a.memory.content;
+        let twin = |hit: &Hit| {
+            (hit.score - a.score).abs() <= SCORE_ERROR && hit.memory.content == a.memory.content
+        };
         assert!(other.iter().any(twin), "{label} at {place}: {a:?} {b:?}");
         let near = |hit: &&Hit| (hit.score - a.score).abs() <= SCORE_ERROR;
         if one.iter().filter(near).count() == 1 {

@@ -6,7 +6,10 @@ use tmws::domain::{Filter, MemoryPatch, Permission};
 
 use crate::fixture::*;
 
-on_every_store!(for_everybody_and_everywhere, a_new_time_to_live_begins_with_the_update);
+on_every_store!(
+    for_everybody_and_everywhere,
+    a_new_time_to_live_begins_with_the_update
+);
 
 fn for_everybody_and_everywhere(store: Backend) {
     let fixture = store.open();

@@ -29,7 +29,8 @@ fn every_part_of_it(store: Backend) {
         ..MemoryPatch::default()
     };
     block(from.store.update_memory(&alice(), rich, patch, None)).expect("updated");
-    from.share(&alice(), rich, &stranger(), Some(Permission::Write)).expect("shared");
+    from.share(&alice(), rich, &stranger(), Some(Permission::Write))
+        .expect("shared");
     let mut newer = new(&bob(), "old");
     newer.ttl_seconds = Some(1_000);
     let old = from.create(newer).id;

@@ -106,13 +106,19 @@ impl Backend {
             Self::Sqlite => {
                 let dir = tempfile::tempdir().expect("a temporary directory");
                 let store = SqliteStore::open(dir.path(), clock.options());
-                (Rc::new(store.expect("an empty store opens")), Place::Directory(dir))
+                (
+                    Rc::new(store.expect("an empty store opens")),
+                    Place::Directory(dir),
+                )
             }
             Self::Postgres => {
                 let database = Database::migrated();
                 let options = clock.postgres_options(&database.url);
                 let store = block(PostgresStore::connect(options));
-                (Rc::new(store.expect("an empty store opens")), Place::Database(database))
+                (
+                    Rc::new(store.expect("an empty store opens")),
+                    Place::Database(database),
+                )
             }
         };
         Fixture {
@@ -124,7 +130,6 @@ impl Backend {
 }
 
 impl Fixture {
-
     /// Stores one memory, a millisecond after whatever was before.
     pub(crate) fn create(&self, new: NewMemory) -> Memory {
         self.try_create(new).expect("the memory is stored")

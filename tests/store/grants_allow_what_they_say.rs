@@ -4,7 +4,12 @@ use tmws::domain::{Access, MemoryPatch, Permission};
 
 use crate::fixture::*;
 
-on_every_store!(each_permission, a_grant_taken_back_is_gone, private_again_ends_all_grants, a_grant_on_a_team_memory_reaches_another_namespace);
+on_every_store!(
+    each_permission,
+    a_grant_taken_back_is_gone,
+    private_again_ends_all_grants,
+    a_grant_on_a_team_memory_reaches_another_namespace
+);
 
 fn each_permission(store: Backend) {
     let fixture = store.open();

@@ -5,7 +5,12 @@ use tmws::store::Viewer;
 
 use crate::fixture::*;
 
-on_every_store!(each_level, readers_do_not_write, system_is_written_by_admins, search_follows_a_change_of_level);
+on_every_store!(
+    each_level,
+    readers_do_not_write,
+    system_is_written_by_admins,
+    search_follows_a_change_of_level
+);
 
 /// All ways of reading agree.
 #[track_caller]

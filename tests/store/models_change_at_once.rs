@@ -6,7 +6,11 @@ use tmws::store::StoreError;
 
 use crate::fixture::*;
 
-on_every_store!(vectors_are_of_texts, a_switch_waits_for_all, a_foreign_vector_is_a_conflict);
+on_every_store!(
+    vectors_are_of_texts,
+    a_switch_waits_for_all,
+    a_foreign_vector_is_a_conflict
+);
 
 fn model(name: &str, dimension: usize) -> Model {
     Model {
@@ -69,8 +73,16 @@ fn vectors_are_of_texts(store: Backend) {
     assert_eq!(lacking[0].text_version, 2);
     assert_eq!(attach(&fixture, &small, &lacking), 1);
     let found = |place| {
-        let page = block(fixture.store.search_memories(&alice(), meaning(axis(&small, place))));
-        ids(page.expect("answered").hits.into_iter().map(|hit| hit.memory))
+        let page = block(
+            fixture
+                .store
+                .search_memories(&alice(), meaning(axis(&small, place))),
+        );
+        ids(page
+            .expect("answered")
+            .hits
+            .into_iter()
+            .map(|hit| hit.memory))
     };
     assert_eq!((found(0), found(1)), (vec![with], vec![without]));
 
@@ -82,7 +94,10 @@ fn vectors_are_of_texts(store: Backend) {
     assert!(found(1).is_empty(), "the vector of the old text is gone");
     let state = block(fixture.store.embedding_state()).expect("a state");
     let active = state.active.expect("the first model is active");
-    assert_eq!((active.model, active.embedded, state.memories), (small, 1, 2));
+    assert_eq!(
+        (active.model, active.embedded, state.memories),
+        (small, 1, 2)
+    );
     assert_eq!(state.target, None);
 }
 
@@ -101,10 +116,21 @@ fn a_switch_waits_for_all(store: Backend) {
     assert_eq!(attach(&fixture, &second, &lacking), 1);
     assert!(activate(&second));
     let state = block(fixture.store.embedding_state()).expect("a state");
-    assert_eq!((state.active.expect("one").model, state.target), (second.clone(), None));
-    let page = block(fixture.store.search_memories(&alice(), meaning(axis(&second, 1))));
+    assert_eq!(
+        (state.active.expect("one").model, state.target),
+        (second.clone(), None)
+    );
+    let page = block(
+        fixture
+            .store
+            .search_memories(&alice(), meaning(axis(&second, 1))),
+    );
     assert_eq!(page.expect("answered").hits[0].memory.id, id);
-    let old = block(fixture.store.search_memories(&alice(), meaning(axis(&first, 0))));
+    let old = block(
+        fixture
+            .store
+            .search_memories(&alice(), meaning(axis(&first, 0))),
+    );
     assert!(matches!(old, Err(StoreError::Conflict { .. })), "{old:?}");
     assert!(activate(&first), "its vectors were kept");
 }
@@ -118,6 +144,9 @@ fn a_foreign_vector_is_a_conflict(store: Backend) {
         vector: axis(&model("large", 5), 0).vector,
     });
     let refused = fixture.try_create(memory);
-    assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(StoreError::Conflict { .. })),
+        "{refused:?}"
+    );
     assert!(fixture.recalled(&alice(), everything()).is_empty());
 }

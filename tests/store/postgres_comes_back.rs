@@ -34,24 +34,36 @@ impl Instance {
     }
 
     fn open(&self) -> PostgresStore {
-        block(PostgresStore::connect(PostgresOptions::new(self.url.clone()))).expect("open")
+        block(PostgresStore::connect(PostgresOptions::new(
+            self.url.clone(),
+        )))
+        .expect("open")
     }
 
     /// Sends a signal to every process of it.
     fn signal(&self, signal: &str) {
         let postmaster = script(&["pid", &self.name], "");
-        let children = Command::new("pgrep").args(["-P", &postmaster]).output().expect("pgrep");
+        let children = Command::new("pgrep")
+            .args(["-P", &postmaster])
+            .output()
+            .expect("pgrep");
         let children = String::from_utf8_lossy(&children.stdout).into_owned();
         // The postmaster first: it must not notice that the others go.
         let all = std::iter::once(&*postmaster).chain(children.split_whitespace());
-        Command::new("kill").arg(signal).args(all).status().expect("kill");
+        Command::new("kill")
+            .arg(signal)
+            .args(all)
+            .status()
+            .expect("kill");
     }
 
     /// Starts it again, while the tasks of the test go on.
     async fn again(&self) {
         let (name, flags) = (self.name.clone(), self.flags);
         let up = move || script(&["up", &name], flags);
-        tokio::task::spawn_blocking(up).await.expect("it comes up again");
+        tokio::task::spawn_blocking(up)
+            .await
+            .expect("it comes up again");
     }
 }
 
@@ -59,7 +71,9 @@ impl Drop for Instance {
     fn drop(&mut self) {
         // Also one that was stopped by a signal.
         if let Ok(output) = std::panic::catch_unwind(|| script(&["pid", &self.name], "")) {
-            let _ = Command::new("pkill").args(["-CONT", "-P", &output]).status();
+            let _ = Command::new("pkill")
+                .args(["-CONT", "-P", &output])
+                .status();
             let _ = Command::new("kill").args(["-CONT", &output]).status();
         }
         script(&["down", &self.name], "");
@@ -68,7 +82,10 @@ impl Drop for Instance {
 
 #[track_caller]
 fn assert_retryable(error: &StoreError) {
-    assert!(matches!(error, StoreError::Unavailable(_) | StoreError::Busy), "{error:?}");
+    assert!(
+        matches!(error, StoreError::Unavailable(_) | StoreError::Busy),
+        "{error:?}"
+    );
 }
 
 async fn create(store: &PostgresStore, text: &str) -> Result<Uuid, StoreError> {
@@ -120,7 +137,9 @@ async fn call(store: PostgresStore, caller: usize, seen: Rc<RefCell<Seen>>) {
 
 #[test]
 fn from_being_killed_under_load() {
-    let cycles = std::env::var("TMWS_KILL_CYCLES").ok().and_then(|text| text.parse().ok());
+    let cycles = std::env::var("TMWS_KILL_CYCLES")
+        .ok()
+        .and_then(|text| text.parse().ok());
     let instance = Instance::up("kill", "");
     let store = instance.open();
     let seen = Rc::new(RefCell::new(Seen::default()));
@@ -145,12 +164,24 @@ fn from_being_killed_under_load() {
         for caller in callers {
             caller.await.expect("no caller panics");
         }
-        let Seen { acknowledged, refused, .. } = &*seen.borrow();
+        let Seen {
+            acknowledged,
+            refused,
+            ..
+        } = &*seen.borrow();
         assert!(*refused > 0, "the kills were noticed");
         let client = connect(&instance.url).await.expect("a connection");
         let sql = "SELECT count(*) FROM tmws.memory WHERE id = ANY ($1)";
-        let there: i64 = client.query_one(sql, &[acknowledged]).await.expect("a count").get(0);
-        assert_eq!(there as usize, acknowledged.len(), "all that was acknowledged is there");
+        let there: i64 = client
+            .query_one(sql, &[acknowledged])
+            .await
+            .expect("a count")
+            .get(0);
+        assert_eq!(
+            there as usize,
+            acknowledged.len(),
+            "all that was acknowledged is there"
+        );
     });
 }
 
@@ -206,7 +237,9 @@ fn from_having_no_connection_left() {
 #[test]
 fn from_sessions_that_an_operator_ends() {
     let database = crate::service::Database::migrated();
-    let store = block(PostgresStore::connect(PostgresOptions::new(database.url.clone())));
+    let store = block(PostgresStore::connect(PostgresOptions::new(
+        database.url.clone(),
+    )));
     let store = store.expect("open");
     block(async {
         let id = create(&store, "before").await.expect("stored");

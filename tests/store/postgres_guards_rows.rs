@@ -12,8 +12,14 @@ use tokio_postgres::Client;
 use crate::fixture::*;
 use crate::service::Database;
 
-const TABLES: [&str; 6] =
-    ["memory", "revision", "memory_grant", "memory_access", "memory_vector", "agent"];
+const TABLES: [&str; 6] = [
+    "memory",
+    "revision",
+    "memory_grant",
+    "memory_access",
+    "memory_vector",
+    "agent",
+];
 
 /// A session as the store's own, for `namespace`.
 async fn session(database: &Database, namespace: &str) -> Client {
@@ -21,12 +27,17 @@ async fn session(database: &Database, namespace: &str) -> Client {
     let sql = format!(
         "SET search_path TO tmws, public; SET ROLE tmws_app; SET tmws.namespace TO '{namespace}'"
     );
-    client.batch_execute(&sql).await.expect("the role may serve");
+    client
+        .batch_execute(&sql)
+        .await
+        .expect("the role may serve");
     client
 }
 
 async fn count(client: &Client, table: &str) -> i64 {
-    let row = client.query_one(&format!("SELECT count(*) FROM {table}"), &[]).await;
+    let row = client
+        .query_one(&format!("SELECT count(*) FROM {table}"), &[])
+        .await;
     row.expect("a count").get(0)
 }
 
@@ -37,7 +48,10 @@ fn from_those_who_forget_to_ask_for_them() {
     let store: Rc<dyn Store> = Rc::new(block(PostgresStore::connect(options)).expect("open"));
     let create = |mut memory: tmws::domain::NewMemory| {
         memory.vector = Some(Embedded {
-            model: Model { name: "m".into(), dimension: 2 },
+            model: Model {
+                name: "m".into(),
+                dimension: 2,
+            },
             vector: [1.0, 0.0].into(),
         });
         let results = block(store.create_memories(vec![memory])).expect("committed");
@@ -52,23 +66,36 @@ fn from_those_who_forget_to_ask_for_them() {
         permission: Some(Permission::Read),
     };
     block(store.share_memory(&alice(), share)).expect("shared");
-    let patch = MemoryPatch { importance: Some(1.0), ..MemoryPatch::default() };
+    let patch = MemoryPatch {
+        importance: Some(1.0),
+        ..MemoryPatch::default()
+    };
     block(store.update_memory(&alice(), secret, patch, None)).expect("updated");
     block(async {
         // The owner of the tables is a superuser here; the serving role is what must be bound.
         let unsaid = session(&database, "").await;
         for table in TABLES {
-            assert_eq!(count(&unsaid, table).await, 0, "{table} without a namespace");
+            assert_eq!(
+                count(&unsaid, table).await,
+                0,
+                "{table} without a namespace"
+            );
         }
         let red = session(&database, "red").await;
         let blue = session(&database, "blue").await;
         let green = session(&database, "green").await;
         assert_eq!(count(&red, "memory").await, 3);
-        assert_eq!(count(&blue, "memory").await, 2, "the public and the granted one");
+        assert_eq!(
+            count(&blue, "memory").await,
+            2,
+            "the public and the granted one"
+        );
         assert_eq!(count(&green, "memory").await, 1, "the public one");
-        for (table, red_sees, blue_sees, green_sees) in
-            [("revision", 2, 1, 0), ("memory_grant", 1, 1, 0), ("memory_vector", 3, 2, 1)]
-        {
+        for (table, red_sees, blue_sees, green_sees) in [
+            ("revision", 2, 1, 0),
+            ("memory_grant", 1, 1, 0),
+            ("memory_vector", 3, 2, 1),
+        ] {
             assert_eq!(count(&red, table).await, red_sees, "{table}");
             assert_eq!(count(&blue, table).await, blue_sees, "{table}");
             assert_eq!(count(&green, table).await, green_sees, "{table}");
@@ -78,13 +105,27 @@ fn from_those_who_forget_to_ask_for_them() {
             "DELETE FROM memory",
             "DELETE FROM memory_grant",
         ] {
-            assert_eq!(blue.execute(forbidden, &[]).await.expect("no error"), 0, "{forbidden}");
+            assert_eq!(
+                blue.execute(forbidden, &[]).await.expect("no error"),
+                0,
+                "{forbidden}"
+            );
         }
-        let foreign = "INSERT INTO memory_grant SELECT seq, 'blue', 'x', 'delete', 'red' FROM memory";
-        assert!(blue.execute(foreign, &[]).await.is_err(), "a grant on what is not one's own");
+        let foreign =
+            "INSERT INTO memory_grant SELECT seq, 'blue', 'x', 'delete', 'red' FROM memory";
+        assert!(
+            blue.execute(foreign, &[]).await.is_err(),
+            "a grant on what is not one's own"
+        );
         let strange = "UPDATE memory SET namespace = 'blue'";
-        assert!(red.execute(strange, &[]).await.is_err(), "nothing leaves its namespace");
+        assert!(
+            red.execute(strange, &[]).await.is_err(),
+            "nothing leaves its namespace"
+        );
         let define = "ALTER TABLE memory DISABLE ROW LEVEL SECURITY";
-        assert!(red.execute(define, &[]).await.is_err(), "the role owns nothing");
+        assert!(
+            red.execute(define, &[]).await.is_err(),
+            "the role owns nothing"
+        );
     });
 }

@@ -18,21 +18,34 @@ fn and_migrates_older_ones_once() {
         assert!(other.is_ok() && third.is_ok());
         let again = migrate(&database.url).await.expect("nothing to do");
         assert_eq!(again, (SCHEMA_VERSION, SCHEMA_VERSION));
-        let newer = format!("INSERT INTO tmws.schema_version VALUES ({})", SCHEMA_VERSION + 1);
-        database.client().await.batch_execute(&newer).await.expect("written");
+        let newer = format!(
+            "INSERT INTO tmws.schema_version VALUES ({})",
+            SCHEMA_VERSION + 1
+        );
+        database
+            .client()
+            .await
+            .batch_execute(&newer)
+            .await
+            .expect("written");
         let refused = connect().await.err().expect("refused");
         assert!(
             matches!(refused, OpenError::NewerSchema { found, .. } if found == SCHEMA_VERSION + 1),
             "{refused}"
         );
-        assert!(matches!(migrate(&database.url).await, Err(OpenError::NewerSchema { .. })));
+        assert!(matches!(
+            migrate(&database.url).await,
+            Err(OpenError::NewerSchema { .. })
+        ));
     });
 }
 
 #[test]
 fn and_says_so_when_nobody_answers() {
     let options = PostgresOptions::new("postgres://a:geheim@127.0.0.1:9/x");
-    let refused = block(PostgresStore::connect(options)).err().expect("nobody is there");
+    let refused = block(PostgresStore::connect(options))
+        .err()
+        .expect("nobody is there");
     assert!(matches!(refused, OpenError::Database(_)), "{refused}");
     assert!(!refused.to_string().contains("geheim"), "{refused}");
 }

@@ -5,8 +5,8 @@
 use std::process::Command;
 use std::sync::OnceLock;
 
-use tokio_postgres::{Client, NoTls};
 use tmws::store::postgres;
+use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
 use crate::fixture::block;
@@ -28,7 +28,10 @@ impl Database {
             let admin = admin().await;
             let template = template(&admin).await;
             let sql = format!("CREATE DATABASE {} TEMPLATE {template}", database.name);
-            admin.batch_execute(&sql).await.expect("a database from the template");
+            admin
+                .batch_execute(&sql)
+                .await
+                .expect("a database from the template");
         });
         database
     }
@@ -51,7 +54,9 @@ impl Database {
 
     /// A connection of the superuser.
     pub(crate) async fn client(&self) -> Client {
-        connect(&self.url).await.expect("a connection to the test's database")
+        connect(&self.url)
+            .await
+            .expect("a connection to the test's database")
     }
 }
 
@@ -102,7 +107,9 @@ pub(crate) async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> 
 }
 
 async fn admin() -> Client {
-    connect(server()).await.expect("the PostgreSQL of the tests answers")
+    connect(server())
+        .await
+        .expect("the PostgreSQL of the tests answers")
 }
 
 /// The database that others are copied from; one for each state of the migrations.
@@ -111,9 +118,12 @@ async fn template(admin: &Client) -> String {
         include_str!("../../migrations/postgres/0001_memories.sql"),
         include_str!("../../migrations/postgres/0002_row_security.sql"),
     ];
-    let hash = migrations.iter().flat_map(|text| text.bytes()).fold(0_u64, |hash, byte| {
-        hash.wrapping_mul(31).wrapping_add(u64::from(byte))
-    });
+    let hash = migrations
+        .iter()
+        .flat_map(|text| text.bytes())
+        .fold(0_u64, |hash, byte| {
+            hash.wrapping_mul(31).wrapping_add(u64::from(byte))
+        });
     let name = format!("tmws_template_{hash:x}");
     let lock = format!("SELECT pg_advisory_lock({TEMPLATE_LOCK})");
     admin.batch_execute(&lock).await.expect("the lock");
@@ -121,12 +131,20 @@ async fn template(admin: &Client) -> String {
     let known = admin.query_opt(known, &[&name]).await.expect("an answer");
     if known.is_none() {
         let create = format!("DROP DATABASE IF EXISTS {name}");
-        admin.batch_execute(&create).await.expect("no half-made template");
+        admin
+            .batch_execute(&create)
+            .await
+            .expect("no half-made template");
         let create = format!("CREATE DATABASE {name}");
         admin.batch_execute(&create).await.expect("a template");
-        postgres::migrate(&url_of(&name)).await.expect("the migrations apply");
+        postgres::migrate(&url_of(&name))
+            .await
+            .expect("the migrations apply");
         let finish = format!("ALTER DATABASE {name} IS_TEMPLATE true");
-        admin.batch_execute(&finish).await.expect("a finished template");
+        admin
+            .batch_execute(&finish)
+            .await
+            .expect("a finished template");
     }
     let unlock = format!("SELECT pg_advisory_unlock({TEMPLATE_LOCK})");
     admin.batch_execute(&unlock).await.expect("unlocked");

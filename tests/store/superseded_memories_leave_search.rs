@@ -6,7 +6,11 @@ use uuid::Uuid;
 
 use crate::fixture::*;
 
-on_every_store!(the_newer_takes_the_place, only_once_and_only_what_exists, takes_a_write_grant_on_the_old_one);
+on_every_store!(
+    the_newer_takes_the_place,
+    only_once_and_only_what_exists,
+    takes_a_write_grant_on_the_old_one
+);
 
 fn the_newer_takes_the_place(store: Backend) {
     let fixture = store.open();

@@ -5,7 +5,12 @@ use tmws::store::StoreError;
 
 use crate::fixture::*;
 
-on_every_store!(one_of_two_wins, a_patch_sets_clears_and_keeps, a_patch_without_effect_makes_no_version, validity_is_checked_against_the_stored_end);
+on_every_store!(
+    one_of_two_wins,
+    a_patch_sets_clears_and_keeps,
+    a_patch_without_effect_makes_no_version,
+    validity_is_checked_against_the_stored_end
+);
 
 fn content(text: &str) -> MemoryPatch {
     MemoryPatch {

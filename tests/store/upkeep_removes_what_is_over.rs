@@ -44,6 +44,9 @@ fn what_nobody_uses_is_pruned() {
     assert!(fixture.get(&alice(), strong).is_ok());
     assert!(fixture.get(&alice(), system).is_ok());
     let history = block(fixture.store.memory_history(&alice(), weak)).expect("kept");
-    assert_eq!((&*history[1].change, &*history[1].changed_by), ("pruned", "server"));
+    assert_eq!(
+        (&*history[1].change, &*history[1].changed_by),
+        ("pruned", "server")
+    );
     assert_not_found(block(fixture.store.memory_history(&alice(), brief)));
 }

@@ -4,7 +4,11 @@ use tmws::domain::{Access, Filter, MemoryPatch, Permission};
 
 use crate::fixture::*;
 
-on_every_store!(by_id, by_search_recall_and_stats, a_deleted_memory_is_gone_for_readers);
+on_every_store!(
+    by_id,
+    by_search_recall_and_stats,
+    a_deleted_memory_is_gone_for_readers
+);
 
 fn by_id(store: Backend) {
     let fixture = store.open();

@@ -41,7 +41,12 @@ impl AccessCounts {
 
     /// Everything that waits, in the order of the rows, so that nodes lock them in one order.
     fn snapshot(&self) -> Vec<(i64, i64)> {
-        let mut counts: Vec<_> = self.0.borrow().iter().map(|(seq, count)| (*seq, *count)).collect();
+        let mut counts: Vec<_> = self
+            .0
+            .borrow()
+            .iter()
+            .map(|(seq, count)| (*seq, *count))
+            .collect();
         counts.sort_unstable();
         counts
     }
@@ -65,8 +70,13 @@ impl AccessCounts {
 macro_rules! reinforced_sql {
     ($relevance:literal, $since:literal, $count:literal) => {
         concat!(
-            "1 - (1 - ", $relevance, " * power(0.5::float8, least(greatest($3 - ", $since,
-            ", 0) / $4, $5))) * power($6, least(", $count, ", 1000))"
+            "1 - (1 - ",
+            $relevance,
+            " * power(0.5::float8, least(greatest($3 - ",
+            $since,
+            ", 0) / $4, $5))) * power($6, least(",
+            $count,
+            ", 1000))"
         )
     };
 }
@@ -80,11 +90,15 @@ pub(super) async fn write(shard: &Shard) -> Result<(), StoreError> {
     let now = shard.now();
     let sql = concat!(
         "INSERT INTO memory_access AS a (memory, count, relevance, accessed_at)
-         SELECT m.seq, g.count, ", reinforced_sql!("$7", "m.created_at", "g.count"), ", $3
+         SELECT m.seq, g.count, ",
+        reinforced_sql!("$7", "m.created_at", "g.count"),
+        ", $3
          FROM unnest($1, $2) AS g (seq, count) JOIN memory m ON m.seq = g.seq
          ORDER BY m.seq FOR KEY SHARE OF m
          ON CONFLICT (memory) DO UPDATE SET count = a.count + excluded.count,
-             relevance = ", reinforced_sql!("a.relevance", "a.accessed_at", "excluded.count"), ",
+             relevance = ",
+        reinforced_sql!("a.relevance", "a.accessed_at", "excluded.count"),
+        ",
              accessed_at = greatest(a.accessed_at, excluded.accessed_at)"
     );
     // The part of the way to 1 that a read leaves.

@@ -20,7 +20,12 @@ macro_rules! columns {
 
 /// Registers an agent; what the registration leaves out stays as it was.
 pub(super) async fn register(shard: &Shard, new: &NewAgent) -> Result<Agent, StoreError> {
-    if new.name.iter().chain(&new.description).any(|text| text.contains('\0')) {
+    if new
+        .name
+        .iter()
+        .chain(&new.description)
+        .any(|text| text.contains('\0'))
+    {
         return Err(no_nul("description").into());
     }
     let sql = concat!(
@@ -31,7 +36,8 @@ pub(super) async fn register(shard: &Shard, new: &NewAgent) -> Result<Agent, Sto
              name = coalesce($3, a.name), description = coalesce($4, a.description),
              capabilities = coalesce($5, a.capabilities), metadata = coalesce($6, a.metadata),
              updated_at = $7
-         RETURNING ", columns!()
+         RETURNING ",
+        columns!()
     );
     let now = shard.now();
     let work = async |transaction: &Transaction<'_>| {
@@ -41,23 +47,36 @@ pub(super) async fn register(shard: &Shard, new: &NewAgent) -> Result<Agent, Sto
             .with(new.name.clone())
             .with(new.description.clone())
             .with(new.capabilities.clone())
-            .with(new.metadata.as_ref().map(|metadata| metadata.as_str().to_owned()))
+            .with(
+                new.metadata
+                    .as_ref()
+                    .map(|metadata| metadata.as_str().to_owned()),
+            )
             .with(now.as_micros());
         let answers = transaction.commit(vec![query]).await?;
         agent(answers[0].first().ok_or_else(foreign)?)
     };
-    shard.pool.transact(Scope::namespace(new.key.namespace.clone()), work).await
+    shard
+        .pool
+        .transact(Scope::namespace(new.key.namespace.clone()), work)
+        .await
 }
 
 /// One registration.
 pub(super) async fn get(shard: &Shard, key: &AgentKey) -> Result<Agent, StoreError> {
-    let sql = concat!("SELECT ", columns!(), " FROM agent WHERE namespace = $1 AND agent = $2");
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM agent WHERE namespace = $1 AND agent = $2"
+    );
     let query = Query::new(sql)
         .with(key.namespace.to_string())
         .with(key.agent.to_string());
     let scope = Scope::namespace(key.namespace.clone());
     let answers = shard.pool.read(&scope, vec![query]).await?;
-    let row = answers[0].first().ok_or(StoreError::NotFound { what: "agent" })?;
+    let row = answers[0]
+        .first()
+        .ok_or(StoreError::NotFound { what: "agent" })?;
     Ok(agent(row)?)
 }
 
@@ -69,9 +88,14 @@ pub(super) async fn list(
     limit: u32,
     cursor: Option<&str>,
 ) -> Result<Page<Agent>, StoreError> {
-    let after = cursor.map(cursor::parse_agent).transpose()?.unwrap_or_default();
+    let after = cursor
+        .map(cursor::parse_agent)
+        .transpose()?
+        .unwrap_or_default();
     let sql = concat!(
-        "SELECT ", columns!(), " FROM agent
+        "SELECT ",
+        columns!(),
+        " FROM agent
          WHERE namespace = $1 AND agent > $2 AND ($3 IS NULL OR $3 = ANY (capabilities))
          ORDER BY agent LIMIT $4"
     );
@@ -80,8 +104,14 @@ pub(super) async fn list(
         .with(after.replace('\0', ""))
         .with(capability.map(|name| name.replace('\0', "\u{FFFD}")))
         .with(i64::from(limit) + 1);
-    let answers = shard.pool.read(&Scope::namespace(namespace), vec![query]).await?;
-    let mut items = answers[0].iter().map(agent).collect::<Result<Vec<_>, _>>()?;
+    let answers = shard
+        .pool
+        .read(&Scope::namespace(namespace), vec![query])
+        .await?;
+    let mut items = answers[0]
+        .iter()
+        .map(agent)
+        .collect::<Result<Vec<_>, _>>()?;
     let more = items.len() > limit as usize;
     items.truncate(limit as usize);
     let next_cursor = items

@@ -82,10 +82,17 @@ impl Question<'_> {
         let bits: Vec<_> = (0..self.terms.len())
             .map(|place| {
                 let term = query.bind(quoted(&self.terms[place]));
-                format!("CASE WHEN m.terms @@ {term}::tsquery THEN {} ELSE 0 END", 1_i64 << place)
+                format!(
+                    "CASE WHEN m.terms @@ {term}::tsquery THEN {} ELSE 0 END",
+                    1_i64 << place
+                )
             })
             .collect();
-        if bits.is_empty() { "0::bigint".into() } else { format!("({})::bigint", bits.join(" + ")) }
+        if bits.is_empty() {
+            "0::bigint".into()
+        } else {
+            format!("({})::bigint", bits.join(" + "))
+        }
     }
 
     /// The best by words. The first columns of every row are the size of the scope and how many
@@ -220,5 +227,8 @@ pub(super) fn found(row: &Row) -> Result<Option<Found>, Failure> {
 pub(super) fn holders(row: &Row) -> Result<(u64, Vec<u64>), Failure> {
     let memories: i64 = column(row, 0)?;
     let holders: Vec<i64> = column(row, 1)?;
-    Ok((memories as u64, holders.into_iter().map(|count| count as u64).collect()))
+    Ok((
+        memories as u64,
+        holders.into_iter().map(|count| count as u64).collect(),
+    ))
 }

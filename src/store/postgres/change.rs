@@ -49,7 +49,12 @@ pub(super) async fn update(
 ) -> Result<Memory, StoreError> {
     let now = shard.now();
     let labels = patch.kind.iter().chain(&patch.source).flatten();
-    if patch.content.iter().chain(labels).any(|text| text.contains('\0')) {
+    if patch
+        .content
+        .iter()
+        .chain(labels)
+        .any(|text| text.contains('\0'))
+    {
         return Err(no_nul("content").into());
     }
     let work = async |transaction: &Transaction<'_>| {
@@ -149,10 +154,17 @@ pub(super) async fn share(
 /// The statement that gives or takes; it returns a row for each grant that changed.
 fn grants(stored: &Stored, share: &Share) -> Query {
     let owner = stored.owner();
-    let mut receivers: Vec<_> = share.agents.iter().filter(|agent| **agent != owner).collect();
+    let mut receivers: Vec<_> = share
+        .agents
+        .iter()
+        .filter(|agent| **agent != owner)
+        .collect();
     receivers.sort_unstable();
     receivers.dedup();
-    let namespaces: Vec<_> = receivers.iter().map(|key| key.namespace.to_string()).collect();
+    let namespaces: Vec<_> = receivers
+        .iter()
+        .map(|key| key.namespace.to_string())
+        .collect();
     let agents: Vec<_> = receivers.iter().map(|key| key.agent.to_string()).collect();
     let query = match share.permission {
         None => Query::new(
@@ -171,7 +183,9 @@ fn grants(stored: &Stored, share: &Share) -> Query {
     let query = query.with(stored.seq).with(namespaces).with(agents);
     match share.permission {
         None => query,
-        Some(permission) => query.with(permission.as_str()).with(owner.namespace.to_string()),
+        Some(permission) => query
+            .with(permission.as_str())
+            .with(owner.namespace.to_string()),
     }
 }
 

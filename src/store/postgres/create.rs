@@ -21,8 +21,16 @@ pub(super) async fn create_all(
 ) -> Result<Vec<Result<Memory, StoreError>>, StoreError> {
     let now = shard.now();
     // Ids are given in the order of the entries, so that neighbours sort as they came.
-    let entries: Vec<_> = new.into_iter().map(|entry| (Uuid::now_v7(), entry)).collect();
-    Ok(join_all(entries.into_iter().map(|(id, entry)| create(shard, id, entry, now))).await)
+    let entries: Vec<_> = new
+        .into_iter()
+        .map(|entry| (Uuid::now_v7(), entry))
+        .collect();
+    Ok(join_all(
+        entries
+            .into_iter()
+            .map(|(id, entry)| create(shard, id, entry, now)),
+    )
+    .await)
 }
 
 async fn create(
@@ -123,7 +131,9 @@ async fn replace(
         let mut next = stored.clone();
         next.memory.superseded_by = Some(new.memory.id);
         let (_, queries) = change::record(&stored, next, "superseded", &viewer.key.agent, now);
-        let insertion = transaction.prepared(insert::SQL, insert::values(&[new], model)).await?;
+        let insertion = transaction
+            .prepared(insert::SQL, insert::values(&[new], model))
+            .await?;
         let mut steps: Vec<_> = queries.into_iter().map(Step::from).collect();
         steps.push(insertion);
         transaction.commit_steps(steps).await?;

@@ -87,7 +87,10 @@ impl From<Failure> for StoreError {
 
 /// Says what a text of `field` must not hold.
 pub(super) fn no_nul(field: &'static str) -> Violation {
-    Violation::new(field, "must not hold the character U+0000, which PostgreSQL cannot keep")
+    Violation::new(
+        field,
+        "must not hold the character U+0000, which PostgreSQL cannot keep",
+    )
 }
 
 /// What happened, in words for an operator; no values of rows.
@@ -106,15 +109,27 @@ pub(super) fn describe(error: &tokio_postgres::Error) -> String {
             "PostgreSQL has no connection left; raise its max_connections or run fewer shards",
         ),
         (SqlState::ADMIN_SHUTDOWN, "PostgreSQL is being shut down"),
-        (SqlState::CRASH_SHUTDOWN, "PostgreSQL is restarting after a crash"),
-        (SqlState::CANNOT_CONNECT_NOW, "PostgreSQL is starting or stopping"),
+        (
+            SqlState::CRASH_SHUTDOWN,
+            "PostgreSQL is restarting after a crash",
+        ),
+        (
+            SqlState::CANNOT_CONNECT_NOW,
+            "PostgreSQL is starting or stopping",
+        ),
         (SqlState::DISK_FULL, "the disk of PostgreSQL is full"),
         (
             SqlState::READ_ONLY_SQL_TRANSACTION,
             "PostgreSQL is read-only, a standby perhaps",
         ),
-        (SqlState::T_R_SERIALIZATION_FAILURE, "other writes kept colliding with this one"),
-        (SqlState::T_R_DEADLOCK_DETECTED, "other writes kept colliding with this one"),
+        (
+            SqlState::T_R_SERIALIZATION_FAILURE,
+            "other writes kept colliding with this one",
+        ),
+        (
+            SqlState::T_R_DEADLOCK_DETECTED,
+            "other writes kept colliding with this one",
+        ),
     ];
     match known.iter().find(|(known, _)| known == code) {
         Some((_, words)) => (*words).into(),

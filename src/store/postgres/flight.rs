@@ -155,7 +155,10 @@ impl Flights {
             (scope, vec![Step::Prepared(statement.clone(), values)])
         });
         session.fly(&whole(parts.collect())).await?;
-        let FlightStats { memories, transactions } = self.stats.get();
+        let FlightStats {
+            memories,
+            transactions,
+        } = self.stats.get();
         self.stats.set(FlightStats {
             memories: memories + passengers.len() as u64,
             transactions: transactions + 1,
@@ -170,7 +173,12 @@ fn grouped<'p>(passengers: &[&'p Passenger]) -> Vec<(Option<i32>, Vec<&'p New>)>
     sorted.sort_by(|a, b| key(a).cmp(&key(b)));
     sorted
         .chunk_by(|a, b| key(a) == key(b))
-        .map(|group| (group[0].model, group.iter().map(|passenger| &passenger.new).collect()))
+        .map(|group| {
+            (
+                group[0].model,
+                group.iter().map(|passenger| &passenger.new).collect(),
+            )
+        })
         .collect()
 }
 

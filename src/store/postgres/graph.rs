@@ -51,7 +51,8 @@ impl Graphs {
 pub(super) fn settings() -> Vec<Query> {
     vec![
         Query::new("SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true)"),
-        Query::new("SELECT set_config('hnsw.ef_search', $1, true)").with((CANDIDATES + 1).to_string()),
+        Query::new("SELECT set_config('hnsw.ef_search', $1, true)")
+            .with((CANDIDATES + 1).to_string()),
     ]
 }
 
@@ -60,7 +61,10 @@ pub(super) async fn look(shard: &Shard) -> Result<(), StoreError> {
     let sql = "SELECT e.id FROM embedding_model e JOIN pg_index i
          ON i.indexrelid = to_regclass('tmws.memory_vector_graph_' || e.id)
          WHERE i.indisvalid AND i.indisready";
-    let answers = shard.pool.read(&Scope::operator(), vec![Query::new(sql)]).await?;
+    let answers = shard
+        .pool
+        .read(&Scope::operator(), vec![Query::new(sql)])
+        .await?;
     let models: Result<_, Failure> = answers[0].iter().map(|row| column(row, 0)).collect();
     *shard.graphs.models.borrow_mut() = models?;
     Ok(())
@@ -118,13 +122,18 @@ fn begin(shard: &Rc<Shard>, model: i32, dimension: i32) {
 /// is the fast way; what comes meanwhile waits.
 async fn build(config: &Config, model: i32, dimension: i32) -> Result<(), OpenError> {
     let client = schema::connect(config).await?;
-    let row = client.query_one("SELECT pg_try_advisory_lock($1)", &[&GRAPH_LOCK]).await?;
+    let row = client
+        .query_one("SELECT pg_try_advisory_lock($1)", &[&GRAPH_LOCK])
+        .await?;
     if !row.try_get::<_, bool>(0)? {
         return Ok(());
     }
     // Row security binds the owner as well.
-    client.batch_execute("SET tmws.standing TO 'operator'").await?;
-    let all = format!("UPDATE memory_vector SET in_graph = true WHERE model = {model} AND NOT in_graph");
+    client
+        .batch_execute("SET tmws.standing TO 'operator'")
+        .await?;
+    let all =
+        format!("UPDATE memory_vector SET in_graph = true WHERE model = {model} AND NOT in_graph");
     client.batch_execute(&all).await?;
     // What an attempt has left that was cut off.
     let drop = format!("DROP INDEX CONCURRENTLY IF EXISTS memory_vector_graph_{model}");

@@ -55,7 +55,10 @@ pub(super) struct New {
 impl New {
     /// About how many bytes it sends.
     pub(super) fn bytes(&self) -> usize {
-        let vector = self.vector.as_ref().map_or(0, |vector| vector.len() * size_of::<f32>());
+        let vector = self
+            .vector
+            .as_ref()
+            .map_or(0, |vector| vector.len() * size_of::<f32>());
         self.memory.content.len() + self.memory.metadata.as_str().len() + vector + 512
     }
 
@@ -83,7 +86,10 @@ pub(super) fn values(new: &[&New], model: Option<i32>) -> Values {
             ranking::of_memory(&memory.content, memory.kind.as_deref(), &memory.tags)
         })
         .collect();
-    let with_vector = || new.iter().filter_map(|new| Some((new.memory.id, new.vector.clone()?)));
+    let with_vector = || {
+        new.iter()
+            .filter_map(|new| Some((new.memory.id, new.vector.clone()?)))
+    };
     vec![
         all(new, |new| new.memory.id),
         all(new, |new| new.memory.namespace.to_string()),
@@ -97,8 +103,14 @@ pub(super) fn values(new: &[&New], model: Option<i32>) -> Values {
         all(new, |new| micros(new.memory.valid_from)),
         all(new, |new| micros(new.memory.valid_to)),
         all(new, |new| micros(new.memory.expires_at)),
-        all(new, |new| new.deleted.then_some(new.memory.updated_at.as_micros())),
-        all(new, |new| new.memory.superseded_by.and(Some(new.memory.updated_at.as_micros()))),
+        all(new, |new| {
+            new.deleted.then_some(new.memory.updated_at.as_micros())
+        }),
+        all(new, |new| {
+            new.memory
+                .superseded_by
+                .and(Some(new.memory.updated_at.as_micros()))
+        }),
         all(new, |new| new.memory.supersedes),
         all(new, |new| new.memory.superseded_by),
         all(new, |new| new.memory.kind.clone()),
@@ -107,13 +119,27 @@ pub(super) fn values(new: &[&New], model: Option<i32>) -> Values {
         all(new, |new| new.memory.trust),
         all(new, |new| new.memory.source.clone()),
         all(new, |new| new.memory.session_id),
-        Box::new(terms.iter().map(|terms| terms.words as i32).collect::<Vec<_>>()),
-        Box::new(terms.iter().map(|terms| terms.terms.join(" ")).collect::<Vec<_>>()),
+        Box::new(
+            terms
+                .iter()
+                .map(|terms| terms.words as i32)
+                .collect::<Vec<_>>(),
+        ),
+        Box::new(
+            terms
+                .iter()
+                .map(|terms| terms.terms.join(" "))
+                .collect::<Vec<_>>(),
+        ),
         all(new, |new| new.memory.metadata.as_str().to_owned()),
         all(new, |new| new.memory.content.clone()),
         Box::new(model.unwrap_or_default()),
         Box::new(with_vector().map(|(id, _)| id).collect::<Vec<Uuid>>()),
-        Box::new(with_vector().map(|(_, vector)| Embedding(vector)).collect::<Vec<_>>()),
+        Box::new(
+            with_vector()
+                .map(|(_, vector)| Embedding(vector))
+                .collect::<Vec<_>>(),
+        ),
     ]
 }
 

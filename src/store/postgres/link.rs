@@ -45,7 +45,10 @@ impl Target {
 
     /// Why there is no connection, if the last attempt failed.
     fn down(&self) -> Option<String> {
-        self.outage.borrow().as_ref().map(|outage| outage.reason.clone())
+        self.outage
+            .borrow()
+            .as_ref()
+            .map(|outage| outage.reason.clone())
     }
 
     async fn connect(&self) -> Result<Rc<Session>, StoreError> {
@@ -91,7 +94,9 @@ impl Target {
 
 /// The pause after that many failures, off by up to half, so that nodes do not come back in step.
 fn pause(failures: u32) -> Duration {
-    let whole = PAUSE_MIN.saturating_mul(1 << (failures - 1).min(16)).min(PAUSE_MAX);
+    let whole = PAUSE_MIN
+        .saturating_mul(1 << (failures - 1).min(16))
+        .min(PAUSE_MAX);
     let chance = f64::from(Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
     whole.mul_f64(0.5 + chance / 2.0)
 }
@@ -136,7 +141,10 @@ impl Link {
     }
 
     fn up(&self) -> Option<Rc<Session>> {
-        self.session.borrow().clone().filter(|session| session.is_up())
+        self.session
+            .borrow()
+            .clone()
+            .filter(|session| session.is_up())
     }
 }
 
@@ -148,7 +156,10 @@ mod tests {
     fn pauses_grow_to_a_bound() {
         for failures in 1..100 {
             let pause = pause(failures);
-            assert!(pause >= PAUSE_MIN / 2 && pause <= PAUSE_MAX, "{failures}: {pause:?}");
+            assert!(
+                pause >= PAUSE_MIN / 2 && pause <= PAUSE_MAX,
+                "{failures}: {pause:?}"
+            );
         }
         assert!(pause(10) > pause(1) * 4);
     }

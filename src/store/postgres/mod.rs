@@ -181,7 +181,11 @@ impl Store for PostgresStore {
         let supersedes = new.iter().any(|entry| entry.supersedes.is_some());
         let work = async move |store: Self| create::create_all(&store.shard, new).await;
         // A flight goes its way by itself; what supersedes is a transaction of its own.
-        if supersedes { self.write(work) } else { self.read(work) }
+        if supersedes {
+            self.write(work)
+        } else {
+            self.read(work)
+        }
     }
 
     fn get_memory(&self, viewer: &Viewer, id: Uuid) -> Answer<Memory> {
@@ -305,7 +309,14 @@ impl Store for PostgresStore {
     ) -> Answer<Page<Agent>> {
         let namespace = namespace.to_owned();
         self.read(async move |store: Self| {
-            agents::list(&store.shard, &namespace, capability, limit, cursor.as_deref()).await
+            agents::list(
+                &store.shard,
+                &namespace,
+                capability,
+                limit,
+                cursor.as_deref(),
+            )
+            .await
         })
     }
 

@@ -70,7 +70,9 @@ impl Pool {
         scope: &Scope,
         queries: Vec<Query>,
     ) -> Result<Vec<Vec<Row>>, Failure> {
-        self.reads.read(scope, queries.into_iter().map(Step::from).collect()).await
+        self.reads
+            .read(scope, queries.into_iter().map(Step::from).collect())
+            .await
     }
 
     /// The same for `sql`, which is prepared, with the values that `query` holds.
@@ -101,7 +103,9 @@ impl Pool {
         scope: &Scope,
         queries: Vec<Query>,
     ) -> Result<Vec<Vec<Row>>, Failure> {
-        self.searches.read(scope, queries.into_iter().map(Step::from).collect()).await
+        self.searches
+            .read(scope, queries.into_iter().map(Step::from).collect())
+            .await
     }
 
     /// Runs `work` in a transaction that is committed if it succeeds and undone if not, and again
@@ -154,7 +158,7 @@ fn may_try_anew(failure: &Failure) -> bool {
 
 /// Makes a whole transaction of `steps`: two before, one behind.
 fn surround(steps: &mut Vec<Step>, begin: &'static str, scope: &Scope) {
-    steps.splice(..0, [Step::Plain(begin), scope.enter().into()]);
+    steps.splice(..0, [Step::Plain(begin), Step::Enter(scope.clone())]);
     steps.push(Step::Plain("COMMIT"));
 }
 
@@ -196,16 +200,22 @@ pub(super) struct Transaction<'s> {
 impl Transaction<'_> {
     /// The rows of each of `queries`.
     pub(super) async fn run(&self, queries: Vec<Query>) -> Result<Vec<Vec<Row>>, Failure> {
-        self.run_steps(queries.into_iter().map(Step::from).collect()).await
+        self.run_steps(queries.into_iter().map(Step::from).collect())
+            .await
     }
 
     /// Runs `queries` and commits; nothing may follow.
     pub(super) async fn commit(&self, queries: Vec<Query>) -> Result<Vec<Vec<Row>>, Failure> {
-        self.commit_steps(queries.into_iter().map(Step::from).collect()).await
+        self.commit_steps(queries.into_iter().map(Step::from).collect())
+            .await
     }
 
     /// The statement `sql` with its values, prepared on the connection of this transaction.
-    pub(super) async fn prepared(&self, sql: &'static str, values: Values) -> Result<Step, Failure> {
+    pub(super) async fn prepared(
+        &self,
+        sql: &'static str,
+        values: Values,
+    ) -> Result<Step, Failure> {
         Ok(Step::Prepared(self.session.prepare(sql).await?, values))
     }
 
@@ -223,13 +233,14 @@ impl Transaction<'_> {
         let count = steps.len();
         let mut before = 0;
         if self.state.get() == State::Unopened {
-            steps.splice(..0, [Step::Plain("BEGIN"), self.scope.enter().into()]);
+            steps.splice(..0, [Step::Plain("BEGIN"), Step::Enter(self.scope.clone())]);
             before = 2;
         }
         if commits {
             steps.push(Step::Plain("COMMIT"));
         }
-        self.state.set(if commits { State::Ended } else { State::Open });
+        self.state
+            .set(if commits { State::Ended } else { State::Open });
         let mut answers = self.session.fly(&steps).await?;
         answers.drain(..before);
         answers.truncate(count);
@@ -241,7 +252,7 @@ impl Transaction<'_> {
 pub(super) fn whole(scopes: Vec<(Scope, Vec<Step>)>) -> Vec<Step> {
     let mut steps = vec![Step::Plain("BEGIN")];
     for (scope, part) in scopes {
-        steps.push(scope.enter().into());
+        steps.push(Step::Enter(scope));
         steps.extend(part);
     }
     steps.push(Step::Plain("COMMIT"));

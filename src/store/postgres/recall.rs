@@ -23,17 +23,28 @@ pub(super) async fn get(
     let values = || -> super::session::Values {
         let key = &viewer.key;
         let names = (key.namespace.to_string(), key.agent.to_string());
-        vec![Box::new(now.as_micros()), Box::new(names.0), Box::new(names.1), Box::new(id)]
+        vec![
+            Box::new(now.as_micros()),
+            Box::new(names.0),
+            Box::new(names.1),
+            Box::new(id),
+        ]
     };
     let scope = Scope::of(viewer);
-    let found = shard.pool.read_prepared(&scope, rows::BY_ID, values).await?;
+    let found = shard
+        .pool
+        .read_prepared(&scope, rows::BY_ID, values)
+        .await?;
     let stored = found
         .first()
         .map(|row| rows::stored(row, now))
         .transpose()?
         .filter(|stored| !stored.deleted)
         .ok_or_else(rights::not_found)?;
-    rights::require(rights::of(viewer, &stored.memory, stored.granted), Right::Read)?;
+    rights::require(
+        rights::of(viewer, &stored.memory, stored.granted),
+        Right::Read,
+    )?;
     Ok((stored.seq, stored.memory))
 }
 
@@ -50,9 +61,15 @@ pub(super) async fn recall(
         .map(|text| Position::parse(text, recall.order))
         .transpose()?;
     let scope = Scope::of(viewer);
-    let answers = shard.pool.search(&scope, vec![positions(viewer, recall, after, now)]).await?;
+    let answers = shard
+        .pool
+        .search(&scope, vec![positions(viewer, recall, after, now)])
+        .await?;
     let position = |row| position(row, recall.order);
-    let mut found = answers[0].iter().map(position).collect::<Result<Vec<_>, _>>()?;
+    let mut found = answers[0]
+        .iter()
+        .map(position)
+        .collect::<Result<Vec<_>, _>>()?;
     let more = found.len() > recall.limit as usize;
     found.truncate(recall.limit as usize);
     let next_cursor = found
@@ -147,7 +164,11 @@ fn positions(viewer: &Viewer, recall: &Recall, after: Option<Position>, now: Tim
     };
     let (key, direction) = sorting(recall.order);
     let limit = query.bind(i64::from(recall.limit) + 1);
-    let sort = if key.starts_with('0') { String::new() } else { format!("{key} {direction}, ") };
+    let sort = if key.starts_with('0') {
+        String::new()
+    } else {
+        format!("{key} {direction}, ")
+    };
     let parts: Vec<_> = sources
         .iter()
         .map(|source| {
@@ -177,15 +198,24 @@ pub(super) async fn history(
     let answers = shard.pool.read(&Scope::of(viewer), queries).await?;
     let row = answers[0].first().ok_or_else(rights::not_found)?;
     let stored = rows::stored(row, now)?;
-    let needed = if stored.deleted { Right::Write } else { Right::Read };
+    let needed = if stored.deleted {
+        Right::Write
+    } else {
+        Right::Read
+    };
     if rights::of(viewer, &stored.memory, stored.granted) < needed {
         return Err(rights::not_found());
     }
-    let mut revisions = answers[1].iter().map(revision).collect::<Result<Vec<_>, _>>()?;
+    let mut revisions = answers[1]
+        .iter()
+        .map(revision)
+        .collect::<Result<Vec<_>, _>>()?;
     let memory = stored.memory;
     revisions.push(Revision {
         version: memory.version,
-        superseded_by: memory.superseded_by.filter(|_| stored.change == "superseded"),
+        superseded_by: memory
+            .superseded_by
+            .filter(|_| stored.change == "superseded"),
         change: stored.change,
         changed_by: stored.changed_by,
         recorded_at: memory.updated_at,

@@ -45,7 +45,9 @@ pub enum OpenError {
     #[error("cannot use the PostgreSQL database: {0}")]
     Database(String),
     /// The database was written by a newer program.
-    #[error("the database has schema version {found}, this program knows {known}; use a newer tmws")]
+    #[error(
+        "the database has schema version {found}, this program knows {known}; use a newer tmws"
+    )]
     NewerSchema {
         /// Its schema version.
         found: u32,
@@ -117,13 +119,17 @@ async fn bring_up(client: &Client) -> Result<(u32, u32), OpenError> {
     for from in found..SCHEMA_VERSION {
         client.batch_execute(&migration(from)).await?;
     }
-    client.execute("SELECT pg_advisory_unlock($1)", &[&MIGRATION_LOCK]).await?;
+    client
+        .execute("SELECT pg_advisory_unlock($1)", &[&MIGRATION_LOCK])
+        .await?;
     Ok((found, SCHEMA_VERSION))
 }
 
 async fn lock(client: &Client) -> Result<(), OpenError> {
     loop {
-        let taken = client.query_one("SELECT pg_try_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
+        let taken = client
+            .query_one("SELECT pg_try_advisory_lock($1)", &[&MIGRATION_LOCK])
+            .await?;
         if taken.try_get(0)? {
             return Ok(());
         }

@@ -22,7 +22,11 @@ pub(super) async fn search(
     viewer: &Viewer,
     search: Search,
 ) -> Result<SearchPage, StoreError> {
-    let cursor = search.cursor.as_deref().map(SearchCursor::parse).transpose()?;
+    let cursor = search
+        .cursor
+        .as_deref()
+        .map(SearchCursor::parse)
+        .transpose()?;
     let now = shard.now();
     // Later pages rank by the time of the first.
     let ranked_at = cursor.as_ref().map_or(now, |cursor| cursor.now);
@@ -30,11 +34,17 @@ pub(super) async fn search(
         Mode::Semantic => Vec::new(),
         Mode::Hybrid | Mode::Lexical => ranking::of_query(&search.query),
     };
-    let asked = search.vector.as_ref().filter(|_| search.mode != Mode::Lexical);
+    let asked = search
+        .vector
+        .as_ref()
+        .filter(|_| search.mode != Mode::Lexical);
     let vector = match asked {
         Some(Embedded { model, vector }) => {
             vectors::check_dimension(model, vector)?;
-            Some((vectors::known(shard, model).await?.unwrap_or(0), &vector[..]))
+            Some((
+                vectors::known(shard, model).await?.unwrap_or(0),
+                &vector[..],
+            ))
         }
         None => None,
     };
@@ -49,7 +59,11 @@ pub(super) async fn search(
     question.large = size(shard, viewer, &question).await?;
     let found = candidates(shard, viewer, &question, asked.map(|asked| &asked.model)).await?;
     let weighs = search.mode != Mode::Semantic;
-    let all: Vec<_> = found.rows.iter().map(|row| found.candidate(row, weighs)).collect();
+    let all: Vec<_> = found
+        .rows
+        .iter()
+        .map(|row| found.candidate(row, weighs))
+        .collect();
     let (page, more) = ranking::page(
         search.mode,
         &all,
@@ -62,7 +76,13 @@ pub(super) async fn search(
         .last()
         .filter(|_| more)
         .map(|last| SearchCursor::behind(last, ranked_at).write());
-    let seq_of = |id| found.rows.iter().find(|row| row.id == id).map(|row| row.seq);
+    let seq_of = |id| {
+        found
+            .rows
+            .iter()
+            .find(|row| row.id == id)
+            .map(|row| row.seq)
+    };
     let seqs: Vec<i64> = page.iter().filter_map(|ranked| seq_of(ranked.id)).collect();
     let memories = recall::load(shard, viewer, &seqs, now).await?;
     let mut hits = Vec::with_capacity(memories.len());
@@ -97,8 +117,13 @@ async fn size(
     }
     let scope = Scope::of(viewer);
     let count = async |most| {
-        let answers = shard.pool.search(&scope, vec![question.count(most)]).await?;
-        answers[0].first().map_or(Ok(0), |row| column::<i64>(row, 0))
+        let answers = shard
+            .pool
+            .search(&scope, vec![question.count(most)])
+            .await?;
+        answers[0]
+            .first()
+            .map_or(Ok(0), |row| column::<i64>(row, 0))
     };
     let mut size = Size::Small;
     if count(SMALL_MAX).await? > SMALL_MAX {
@@ -135,9 +160,7 @@ async fn candidates(
     model: Option<&Model>,
 ) -> Result<Candidates, StoreError> {
     // Which model is active is read in the same snapshot, so a cut-over cannot come between.
-    let active = Query::new(
-        "SELECT name, dimension FROM embedding_model WHERE state = 'active'",
-    );
+    let active = Query::new("SELECT name, dimension FROM embedding_model WHERE state = 'active'");
     let mut queries = vec![active];
     let by_words = !question.terms.is_empty();
     if by_words {
@@ -180,7 +203,10 @@ fn check_model(wanted: &Model, name: &str, dimension: usize) -> Result<(), Store
         return Ok(());
     }
     Err(StoreError::Conflict {
-        message: format!("vectors are of model {name}, the question is of {}", wanted.name),
+        message: format!(
+            "vectors are of model {name}, the question is of {}",
+            wanted.name
+        ),
         current_version: None,
     })
 }

@@ -42,12 +42,23 @@ pub(super) async fn memory_stats(
              coalesce(sum(content_bytes), 0)::bigint, min(created_at), max(created_at)",
         owned!()
     ));
-    let levels = of_owner(concat!("SELECT access, count(*)", owned!(), "GROUP BY access"));
+    let levels = of_owner(concat!(
+        "SELECT access, count(*)",
+        owned!(),
+        "GROUP BY access"
+    ));
     let tags = of_owner(concat!(
-        "SELECT tag, count(*) FROM (SELECT unnest(tags) COLLATE \"C\" AS tag", owned!(), ") t
+        "SELECT tag, count(*) FROM (SELECT unnest(tags) COLLATE \"C\" AS tag",
+        owned!(),
+        ") t
          GROUP BY tag ORDER BY 2 DESC, 1 LIMIT $4"
     ));
-    let queries = vec![totals, levels, tags.with(TOP_TAGS_MAX), shared(shard, viewer)];
+    let queries = vec![
+        totals,
+        levels,
+        tags.with(TOP_TAGS_MAX),
+        shared(shard, viewer),
+    ];
     let answers = shard.pool.search(&Scope::of(viewer), queries).await?;
     let count = |row, place| Ok::<_, Failure>(column::<i64>(row, place)? as u64);
     let row = answers[0].first().ok_or_else(super::rows::foreign)?;
@@ -85,7 +96,10 @@ fn shared(shard: &Shard, viewer: &Viewer) -> Query {
         .iter()
         .map(|source| format!("SELECT count(*) AS n {source} AND {present}"))
         .collect();
-    query.say(format!("SELECT sum(n)::bigint FROM ({}) s", parts.join(" UNION ALL ")))
+    query.say(format!(
+        "SELECT sum(n)::bigint FROM ({}) s",
+        parts.join(" UNION ALL ")
+    ))
 }
 
 /// The state of the store.
@@ -105,7 +119,11 @@ pub(super) async fn status(shard: &Shard) -> Result<StoreStatus, StoreError> {
         return Err(super::rows::foreign().into());
     };
     let (counted, estimate): (i64, i64) = (column(counted, 0)?, column(row, 0)?);
-    let memories = if counted < COUNTED_MAX { counted } else { estimate.max(counted) };
+    let memories = if counted < COUNTED_MAX {
+        counted
+    } else {
+        estimate.max(counted)
+    };
     Ok(StoreStatus {
         backend: "postgres",
         schema_version: SCHEMA_VERSION,

@@ -10,8 +10,8 @@ use super::failure::{Failure, no_nul};
 use super::insert::{self, New};
 use super::pool::Transaction;
 use super::query::Query;
-use super::rows::{self, column};
 use super::recall::revision;
+use super::rows::{self, column};
 use super::scope::Scope;
 use crate::domain::{AgentKey, Grant, Imported, Page, Permission, Record, Revision};
 use crate::store::{StoreError, cursor};
@@ -38,7 +38,10 @@ pub(super) async fn export(
         .collect::<Result<Vec<_>, _>>()?;
     let more = seqs.len() > limit as usize;
     seqs.truncate(limit as usize);
-    let next_cursor = seqs.last().filter(|_| more).map(|seq| cursor::write_export(*seq));
+    let next_cursor = seqs
+        .last()
+        .filter(|_| more)
+        .map(|seq| cursor::write_export(*seq));
     let nobody = AgentKey {
         namespace: "".into(),
         agent: "".into(),
@@ -60,7 +63,10 @@ pub(super) async fn export(
     }
     let mut revisions: HashMap<i64, Vec<Revision>> = HashMap::new();
     for row in &answers[2] {
-        revisions.entry(column(row, 8)?).or_default().push(revision(row)?);
+        revisions
+            .entry(column(row, 8)?)
+            .or_default()
+            .push(revision(row)?);
     }
     let stored = answers[0].iter().map(|row| rows::stored(row, now));
     let mut stored = stored.collect::<Result<Vec<_>, _>>()?;
@@ -97,11 +103,18 @@ pub(super) async fn import(shard: &Shard, records: Vec<Record>) -> Result<Import
         for row in &answers[0] {
             known.insert(column(row, 0)?);
         }
-        let fresh: Vec<&Record> =
-            records.iter().filter(|record| known.insert(record.memory.id)).collect();
-        let news = fresh.iter().map(|record| unknown(record)).collect::<Result<Vec<_>, _>>()?;
+        let fresh: Vec<&Record> = records
+            .iter()
+            .filter(|record| known.insert(record.memory.id))
+            .collect();
+        let news = fresh
+            .iter()
+            .map(|record| unknown(record))
+            .collect::<Result<Vec<_>, _>>()?;
         let all: Vec<&New> = news.iter().collect();
-        let insertion = transaction.prepared(insert::SQL, insert::values(&all, None)).await?;
+        let insertion = transaction
+            .prepared(insert::SQL, insert::values(&all, None))
+            .await?;
         let answers = transaction.run_steps(vec![insertion]).await?;
         let mut seqs: HashMap<Uuid, i64> = HashMap::new();
         for row in &answers[0] {
@@ -128,7 +141,11 @@ fn unknown(record: &Record) -> Result<New, Failure> {
         deleted: record.deleted,
         vector: None,
     };
-    if new.is_storable() { Ok(new) } else { Err(no_nul("content").into()) }
+    if new.is_storable() {
+        Ok(new)
+    } else {
+        Err(no_nul("content").into())
+    }
 }
 
 /// The statements that write what hangs on the memory in row `seq`.

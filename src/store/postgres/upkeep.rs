@@ -66,7 +66,10 @@ async fn sweep(shard: &Shard) -> Result<(), StoreError> {
         return Ok(());
     }
     let work = async |transaction: &Transaction<'_>| {
-        transaction.commit(vec![remove_expired(shard)]).await.map(drop)
+        transaction
+            .commit(vec![remove_expired(shard)])
+            .await
+            .map(drop)
     };
     shard.pool.transact(Scope::operator(), work).await
 }
@@ -93,7 +96,9 @@ pub(super) async fn once(
         let ours: bool = column(row, 1)?;
         if ours && retention.prune_below > 0.0 {
             let answers = transaction.run(vec![prune(shard, &retention)]).await?;
-            report.pruned = answers[0].first().map_or(Ok(0), |row| column::<i64>(row, 0))? as u64;
+            report.pruned = answers[0]
+                .first()
+                .map_or(Ok(0), |row| column::<i64>(row, 0))? as u64;
         }
         Ok(report)
     };

@@ -39,7 +39,10 @@ pub(super) async fn known(shard: &Shard, model: &Model) -> Result<Option<i32>, S
     if let Some(id) = shard.models.borrow().get(model) {
         return Ok(Some(*id));
     }
-    let answers = shard.pool.read(&Scope::operator(), vec![id_of(model)]).await?;
+    let answers = shard
+        .pool
+        .read(&Scope::operator(), vec![id_of(model)])
+        .await?;
     let id = answers[0].first().map(|row| column(row, 0)).transpose()?;
     if let Some(id) = id {
         shard.models.borrow_mut().insert(model.clone(), id);
@@ -72,7 +75,9 @@ async fn enroll(transaction: &Transaction<'_>, model: &Model) -> Result<i32, Fai
              THEN 'kept' ELSE 'active' END
          ON CONFLICT (name, dimension) DO NOTHING",
     );
-    let insert = insert.with(model.name.to_string()).with(model.dimension as i32);
+    let insert = insert
+        .with(model.name.to_string())
+        .with(model.dimension as i32);
     let answers = transaction.run(vec![lock, insert, id_of(model)]).await?;
     let row = answers[2].first().ok_or_else(super::rows::foreign)?;
     column(row, 0)
@@ -93,7 +98,10 @@ pub(super) async fn attach(
     let id = enrolled(shard, model).await?;
     let ids: Vec<Uuid> = new.iter().map(|new| new.id).collect();
     let versions: Vec<i64> = new.iter().map(|new| new.text_version as i64).collect();
-    let values: Vec<f32> = new.iter().flat_map(|new| new.vector.iter().copied()).collect();
+    let values: Vec<f32> = new
+        .iter()
+        .flat_map(|new| new.vector.iter().copied())
+        .collect();
     // The rows are locked against a change of their text until the vectors stand.
     let sql = "WITH given AS (
             SELECT * FROM unnest($1, $2) WITH ORDINALITY AS given (id, text_version, place)
@@ -119,7 +127,9 @@ pub(super) async fn attach(
             .with(values.clone())
             .with(model.dimension as i32);
         let answers = transaction.commit(vec![query]).await?;
-        answers[0].first().map_or(Ok(0), |row| column::<i64>(row, 0))
+        answers[0]
+            .first()
+            .map_or(Ok(0), |row| column::<i64>(row, 0))
     };
     let attached = shard.pool.transact(Scope::operator(), work).await?;
     Ok(attached as u64)
@@ -132,7 +142,10 @@ pub(super) async fn unembedded(
     limit: u32,
 ) -> Result<Vec<Unembedded>, StoreError> {
     let id = known(shard, model).await?.unwrap_or(0);
-    let answers = shard.pool.search(&Scope::operator(), vec![lacking(id, limit)]).await?;
+    let answers = shard
+        .pool
+        .search(&Scope::operator(), vec![lacking(id, limit)])
+        .await?;
     let read = |row| {
         Ok(Unembedded {
             id: column(row, 0)?,
@@ -163,7 +176,10 @@ pub(super) async fn state(shard: &Shard) -> Result<EmbeddingState, StoreError> {
          FROM embedding_model e WHERE e.state IN ('active', 'target')",
     );
     let memories = Query::new("SELECT count(*) FROM memory WHERE deleted_at IS NULL");
-    let answers = shard.pool.search(&Scope::operator(), vec![models, memories]).await?;
+    let answers = shard
+        .pool
+        .search(&Scope::operator(), vec![models, memories])
+        .await?;
     let progress = |state: &str| -> Result<Option<ModelProgress>, Failure> {
         for row in &answers[0] {
             if column::<&str>(row, 0)? == state {
@@ -180,7 +196,9 @@ pub(super) async fn state(shard: &Shard) -> Result<EmbeddingState, StoreError> {
     Ok(EmbeddingState {
         active: progress("active")?,
         target: progress("target")?,
-        memories: answers[1].first().map_or(Ok(0), |row| column::<i64>(row, 0))? as u64,
+        memories: answers[1]
+            .first()
+            .map_or(Ok(0), |row| column::<i64>(row, 0))? as u64,
     })
 }
 
@@ -189,7 +207,9 @@ pub(super) async fn activate(shard: &Shard, model: &Model) -> Result<bool, Store
     let work = async |transaction: &Transaction<'_>| {
         let id = enroll(transaction, model).await?;
         let active = Query::new("SELECT 1 FROM embedding_model WHERE id = $1 AND state = 'active'");
-        let answers = transaction.run(vec![active.with(id), lacking(id, 1)]).await?;
+        let answers = transaction
+            .run(vec![active.with(id), lacking(id, 1)])
+            .await?;
         let abandon = "UPDATE embedding_model SET state = 'kept' WHERE state = 'target'";
         if !answers[0].is_empty() {
             transaction.commit(vec![Query::new(abandon)]).await?;
@@ -197,7 +217,8 @@ pub(super) async fn activate(shard: &Shard, model: &Model) -> Result<bool, Store
         }
         let complete = answers[1].is_empty();
         let (state, replaces) = if complete {
-            let both = "UPDATE embedding_model SET state = 'kept' WHERE state IN ('active', 'target')";
+            let both =
+                "UPDATE embedding_model SET state = 'kept' WHERE state IN ('active', 'target')";
             ("active", both)
         } else {
             ("target", abandon)
