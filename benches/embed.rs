@@ -1,6 +1,7 @@
 //! Embedding: what a text of some length costs on one core, by precision and instruction set.
 //!
-//! Needs the model; where it is not installed these benches are left out.
+//! Needs the model: `tmws model install --precise` brings it; without it these benches are left
+//! out, without its unrounded weights those of f32.
 
 use std::hint::black_box;
 
@@ -17,7 +18,7 @@ pub(crate) fn embed(c: &mut Criterion) {
     let config = Config::from_settings(&settings).expect("defaults are valid");
     let models = config.embedding.model_dir;
     let Some(installed) = embed::installed(&models, false) else {
-        return eprintln!("embed: left out, tmws model install brings the model");
+        return;
     };
     let tokenizer = Tokenizer::load(&installed.tokenizer).expect("an installed tokenizer");
     tokenise(c, &tokenizer);

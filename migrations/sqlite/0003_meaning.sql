@@ -65,3 +65,10 @@ BEGIN
 END;
 CREATE TRIGGER vector_uncounted AFTER DELETE ON vector
 BEGIN UPDATE counter SET value = value - 1 WHERE name = 'vectors/' || (old.key >> 48); END;
+
+-- Random numbers that the store keeps to itself: `cursor` masks the rows in cursors.
+CREATE TABLE secret (
+    name  TEXT PRIMARY KEY,
+    value BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO secret VALUES ('cursor', randomblob(32));

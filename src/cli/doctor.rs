@@ -5,13 +5,13 @@ use std::path::Path;
 use clap::ArgMatches;
 
 use super::settings::Sources;
-use super::{Exit, say};
+use super::{Exit, local, say};
 use crate::config::limits::HTTP_CONNECTIONS_MAX;
 use crate::config::{Config, EmbeddingProvider, Io};
 use crate::embed;
 use crate::net::uring::Uring;
 use crate::net::{affinity, limits};
-use crate::store::sqlite;
+use crate::store::{postgres, sqlite};
 
 /// The outcome of one check.
 enum Finding {
@@ -119,6 +119,28 @@ fn open_files(config: &Config) -> Finding {
 }
 
 fn store(config: &Config) -> Finding {
+    match &config.database {
+        Some(url) => database(url.reveal()),
+        None => embedded_store(config),
+    }
+}
+
+fn database(url: &str) -> Finding {
+    let current = postgres::SCHEMA_VERSION;
+    match local::block_on(postgres::inspect(url)) {
+        Ok(schema) if schema == current => Finding::Good(format!("schema {schema} in PostgreSQL")),
+        Ok(schema) => Finding::Good(format!(
+            "schema {schema} in PostgreSQL, which the next start brings to {current}"
+        )),
+        Err(error) => Finding::Bad(
+            error.to_string(),
+            "check database_url, and that the server listens and has the extension vector"
+                .to_owned(),
+        ),
+    }
+}
+
+fn embedded_store(config: &Config) -> Finding {
     let dir = config.data_dir.display();
     let mend = "make the data directory writable, or name another with --data-dir".to_owned();
     match sqlite::inspect(&config.data_dir) {

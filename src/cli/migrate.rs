@@ -3,9 +3,9 @@
 use clap::ArgMatches;
 
 use super::settings::Sources;
-use super::{Exit, complain, say};
+use super::{Exit, complain, local, say};
 use crate::config::Config;
-use crate::store::sqlite;
+use crate::store::{postgres, sqlite};
 
 pub(super) fn run(matches: &ArgMatches) -> Exit {
     let config = match Sources::new(matches)
@@ -18,19 +18,27 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
             return Exit::Usage;
         }
     };
-    match sqlite::migrate(&config.data_dir) {
+    let (place, migrated) = match &config.database {
+        Some(url) => {
+            let migrated = local::block_on(postgres::migrate(url.reveal()));
+            (
+                "the database".to_owned(),
+                migrated.map_err(|error| error.to_string()),
+            )
+        }
+        None => {
+            let migrated = sqlite::migrate(&config.data_dir);
+            let place = config.data_dir.display().to_string();
+            (place, migrated.map_err(|error| error.to_string()))
+        }
+    };
+    match migrated {
         Ok((from, to)) if from == to => {
-            say(&format!(
-                "schema {to} in {} is up to date",
-                config.data_dir.display()
-            ));
+            say(&format!("schema {to} in {place} is up to date"));
             Exit::Success
         }
         Ok((from, to)) => {
-            say(&format!(
-                "schema {from} -> {to} in {}",
-                config.data_dir.display()
-            ));
+            say(&format!("schema {from} -> {to} in {place}"));
             Exit::Success
         }
         Err(error) => {

@@ -4,6 +4,7 @@ mod call;
 mod command;
 mod doctor;
 mod exit;
+mod local;
 mod migrate;
 mod model;
 mod serve;

@@ -88,15 +88,16 @@ pub(super) fn refuse_unavailable(settings: &Settings, problems: &mut Vec<Problem
         }
     }
     let url = settings.text("database_url");
-    if !url.is_empty() && !url.starts_with("sqlite:") {
+    let postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    if !url.is_empty() && !url.starts_with("sqlite:") && !postgres {
         problems.push(Problem::of(
             "database_url",
-            "this version has the embedded store only; leave it empty and set data_dir",
+            "must begin with postgres:// or be empty for the embedded store",
         ));
-    } else if url.len() > "sqlite:".len() {
+    } else if !postgres && url.len() > "sqlite:".len() {
         problems.push(Problem::of(
             "database_url",
-            "the embedded store of this version lives in data_dir; leave the rest of the address empty",
+            "the embedded store lives in data_dir; leave the rest of the address empty",
         ));
     }
     if settings.get("environment").0 == &Value::Text("production".to_owned()) {

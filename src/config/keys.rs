@@ -25,9 +25,9 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "database_url",
-        Kind::Text,
+        Kind::Secret,
         "",
-        "sqlite: or nothing for the embedded store in the data directory",
+        "postgres://user:password@host:port/database for a fleet; nothing or sqlite: for the embedded store in the data directory",
     ),
     key(
         "shards",

@@ -75,6 +75,8 @@ pub struct Log {
 pub struct Config {
     /// Directory of the embedded store.
     pub data_dir: PathBuf,
+    /// Address of the PostgreSQL database, if the store is not the embedded one.
+    pub database: Option<Secret>,
     /// Shards; one per core unless set.
     pub shards: Option<usize>,
     /// How sockets are driven.
@@ -191,6 +193,8 @@ impl Config {
         let optional = |key| Some(settings.text(key)).filter(|text| !text.is_empty());
         let config = Self {
             data_dir: settings.text("data_dir").into(),
+            database: Secret::new(settings.text("database_url"))
+                .filter(|url| !url.reveal().starts_with("sqlite:")),
             shards: Some(settings.integer("shards") as usize).filter(|&shards| shards > 0),
             io: match settings.text("io") {
                 "uring" => Io::Uring,

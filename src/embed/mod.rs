@@ -1,7 +1,7 @@
 //! From texts to vectors.
 //!
-//! [`Embedder`] is all that the rest of the server sees. Behind it a [`provider`] makes vectors:
-//! the model of [`minilm`] on kernels of our own, a service, or hashed words. The work runs on
+//! [`Embedder`] is all that the rest of the server sees. Behind it a `provider` makes vectors:
+//! the model of `minilm` on kernels of our own, a service, or hashed words. The work runs on
 //! threads that the server starts from [`Worker`]s; this module starts none.
 //!
 //! Invariants: asking never blocks; a vector has the model's dimension and length 1; what cannot

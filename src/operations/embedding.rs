@@ -21,7 +21,7 @@ pub(super) fn rows() -> Vec<Operation> {
                 "Tell which model makes meanings comparable, whether it is ready, and how many \
                  memories have a vector of it, or of the model that a switch leads to.",
             )
-            .scope(Scope::SystemRead),
+            .scope(Scope::Admin),
         Operation::later("embedding/switch", switch)
             .tool("switch_embedding", "Change the embedding model")
             .describe(

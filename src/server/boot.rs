@@ -30,7 +30,7 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
     let config = Arc::new(config);
     raise_limits(&config);
     let uring = choose_backend(config.io)?;
-    let backing = Backing::open(&config).await?;
+    let backing = Backing::open(&config)?;
     let store = backing.connect().await?;
     let embedder = Embedder::new(&config.embedding);
     keeper::check_model(&*store, &embedder).await?;

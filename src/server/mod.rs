@@ -17,8 +17,7 @@ use crate::config::{Config, Problems};
 use crate::domain::Model;
 use crate::operations::Meaning;
 use crate::shard::{Gate, Mail, Mailbox};
-use crate::store::Store;
-use crate::store::sqlite::OpenError;
+use crate::store::{Store, postgres, sqlite};
 use crate::telemetry::log::Log;
 use crate::telemetry::{Metrics, Process};
 use backing::Backing;
@@ -34,9 +33,12 @@ pub enum ServerError {
         /// Why.
         error: std::io::Error,
     },
-    /// The store could not be opened.
+    /// The embedded store could not be opened.
     #[error(transparent)]
-    Store(#[from] OpenError),
+    Store(#[from] sqlite::OpenError),
+    /// The database could not be used.
+    #[error(transparent)]
+    Database(#[from] postgres::OpenError),
     /// io_uring was demanded and is not to be had.
     #[error("io_uring was asked for and the system refuses it: {0}; --io auto falls back to epoll")]
     Uring(std::io::Error),

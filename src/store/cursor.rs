@@ -1,15 +1,21 @@
 //! Where a page ended, as an opaque text.
 //!
 //! ```text
-//! recall: base64url( 1 | order u8 | key i64 BE | seq i64 BE )
+//! recall: base64url( 1 | order u8 | key i64 BE | nonce 8 bytes | masked seq i64 BE )
 //! agents: base64url( 2 | id of the last agent )
 //! export: base64url( 4 | seq i64 BE )
 //! ```
 //!
 //! Searches have theirs in `ranking/cursor.rs`, which begins with 3.
+//!
+//! The row of a recall is masked with a key of the store: the numbers of two rows tell how many
+//! memories all agents have stored in between. An export is the operator's, who may know.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::domain::{Order, Violation};
 
@@ -25,29 +31,54 @@ pub(super) struct Position {
     pub(super) seq: i64,
 }
 
+/// The key by which a store masks rows. Random, and kept with the data: a cursor outlives a restart
+/// and is good on every node.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct CursorKey(Vec<u8>);
+
+impl CursorKey {
+    /// The key that the store keeps.
+    pub(super) fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// Masks a row, or takes the mask off: a stream of SHA-256 over key and nonce.
+    fn mask(&self, nonce: [u8; 8], seq: i64) -> i64 {
+        let stream = Sha256::new()
+            .chain_update(&self.0)
+            .chain_update(nonce)
+            .finalize();
+        let (first, _) = stream.as_chunks::<8>();
+        seq ^ i64::from_be_bytes(first[0])
+    }
+}
+
 impl Position {
-    pub(super) fn write(self, order: Order) -> String {
+    pub(super) fn write(self, order: Order, key: &CursorKey) -> String {
+        let random = Uuid::new_v4().into_bytes();
+        let (halves, _) = random.as_chunks::<8>();
+        let nonce = halves[0];
         let mut bytes = vec![RECALL, order_code(order)];
         bytes.extend(self.key.to_be_bytes());
-        bytes.extend(self.seq.to_be_bytes());
+        bytes.extend(nonce);
+        bytes.extend(key.mask(nonce, self.seq).to_be_bytes());
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    pub(super) fn parse(text: &str, order: Order) -> Result<Self, Violation> {
+    pub(super) fn parse(text: &str, order: Order, key: &CursorKey) -> Result<Self, Violation> {
         let bytes = decode(text)?;
         let [RECALL, code, rest @ ..] = &bytes[..] else {
             return Err(unknown());
         };
-        let Ok(rest) = <[u8; 16]>::try_from(rest) else {
+        let (&[sort, nonce, masked], []) = rest.as_chunks::<8>() else {
             return Err(unknown());
         };
         if *code != order_code(order) {
             return Err(Violation::new("cursor", "belongs to another order"));
         }
-        let both = u128::from_be_bytes(rest);
         Ok(Self {
-            key: (both >> 64) as i64,
-            seq: both as i64,
+            key: i64::from_be_bytes(sort),
+            seq: key.mask(nonce, i64::from_be_bytes(masked)),
         })
     }
 }

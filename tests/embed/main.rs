@@ -1,9 +1,13 @@
 //! The embedding model: what it computes, how it is installed, how the pool serves it.
 //!
-//! Where the model is needed it is installed into the usual directory, as `tmws serve` does it.
+//! `cargo nextest run --release --test embed` compares all reference texts, a build without
+//! optimisation only a few. Where the model is needed it is installed into the usual directory, as `tmws serve` does it.
+
+#![allow(clippy::print_stdout, reason = "figures of a run are worth seeing")]
 
 mod install;
 mod model;
+mod recall;
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;

@@ -135,6 +135,14 @@ impl Fixture {
         self.try_create(new).expect("the memory is stored")
     }
 
+    /// Stores one memory at the time that the clock shows.
+    pub(crate) fn create_now(&self, new: NewMemory) -> Memory {
+        block(self.store.create_memories(vec![new]))
+            .expect("the batch is committed")
+            .remove(0)
+            .expect("the memory is stored")
+    }
+
     pub(crate) fn try_create(&self, new: NewMemory) -> Result<Memory, StoreError> {
         self.clock.0.fetch_add(1_000, Ordering::SeqCst);
         block(self.store.create_memories(vec![new]))

@@ -24,6 +24,7 @@ mod pages_are_stable_under_inserts;
 mod postgres_comes_back;
 mod postgres_guards_rows;
 mod postgres_refuses_newer_schemas;
+mod private_memories_leave_no_trace;
 mod reads_are_counted;
 mod service;
 mod sqlite_commits_in_groups;

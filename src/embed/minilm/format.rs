@@ -66,7 +66,7 @@ pub(in crate::embed) fn write(checkpoint: &Checkpoint, path: &Path) -> Result<()
     out.finish().map_err(&file_error)
 }
 
-/// Reads what [`write`] wrote, and packs it for an instruction set.
+/// Reads what [`write()`] wrote, and packs it for an instruction set.
 pub(super) fn read(path: &Path, isa: Isa) -> Result<Weights, LoadError> {
     let damaged = LoadError::damaged(path);
     if !is_current(path) {

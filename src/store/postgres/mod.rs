@@ -48,8 +48,9 @@ use tokio_postgres::Config;
 use uuid::Uuid;
 
 pub use flight::FlightStats;
-pub use schema::{OpenError, SCHEMA_VERSION, migrate};
+pub use schema::{OpenError, SCHEMA_VERSION, inspect, migrate};
 
+use super::cursor::CursorKey;
 use super::{Answer, Store, StoreError, StoreStatus, Viewer};
 use crate::domain::{
     Agent, AgentKey, EmbeddingState, Imported, Memory, MemoryPatch, MemoryStats, Model, NewAgent,
@@ -100,6 +101,8 @@ struct Shard {
     graphs: Graphs,
     /// Numbers of the models, which never change.
     models: RefCell<HashMap<Model, i32>>,
+    /// Masks the rows in cursors.
+    cursor_key: CursorKey,
     config: Config,
     clock: Clock,
 }
@@ -124,7 +127,7 @@ impl PostgresStore {
     /// and so does everything that is called later.
     pub async fn connect(options: PostgresOptions) -> Result<Self, OpenError> {
         let config = address::parse(&options.url)?;
-        let opening = schema::prepare(&config).await?;
+        let (opening, cursor_key) = schema::prepare(&config).await?;
         let target = link::Target::new(config.clone(), opening);
         let shard = Rc::new(Shard {
             pool: Pool::new(&target),
@@ -133,6 +136,7 @@ impl PostgresStore {
             scopes: Scopes::default(),
             graphs: Graphs::default(),
             models: RefCell::default(),
+            cursor_key,
             config,
             clock: options.clock,
         });

@@ -58,7 +58,7 @@ pub(super) async fn recall(
     let after = recall
         .cursor
         .as_deref()
-        .map(|text| Position::parse(text, recall.order))
+        .map(|text| Position::parse(text, recall.order, &shard.cursor_key))
         .transpose()?;
     let scope = Scope::of(viewer);
     let answers = shard
@@ -75,7 +75,7 @@ pub(super) async fn recall(
     let next_cursor = found
         .last()
         .filter(|_| more)
-        .map(|position| position.write(recall.order));
+        .map(|position| position.write(recall.order, &shard.cursor_key));
     let seqs: Vec<i64> = found.iter().map(|position| position.seq).collect();
     let items = load(shard, viewer, &seqs, now).await?;
     Ok(Page { items, next_cursor })

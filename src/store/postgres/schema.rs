@@ -6,15 +6,17 @@
 
 use std::time::Duration;
 
+use crate::store::cursor::CursorKey;
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::failure;
 use super::session::{CONNECT_MAX, STATEMENT_MAX};
 
 /// Applied in order; the position plus one is the schema version.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../../../migrations/postgres/0001_memories.sql"),
     include_str!("../../../migrations/postgres/0002_row_security.sql"),
+    include_str!("../../../migrations/postgres/0003_secrets.sql"),
 ];
 
 /// Schema version that this program reads and writes.
@@ -78,17 +80,28 @@ pub async fn migrate(url: &str) -> Result<(u32, u32), OpenError> {
     bring_up(&client).await
 }
 
-/// Brings the database to the current schema and returns the settings of a session that serves.
-pub(super) async fn prepare(config: &Config) -> Result<String, OpenError> {
+/// The schema version of the database at `url`, 0 if it has none yet, without changing anything.
+/// Whatever would stop the server's start is an error here too. Runs on a `LocalSet`.
+pub async fn inspect(url: &str) -> Result<u32, OpenError> {
+    let client = connect(&super::address::parse(url)?).await?;
+    version(&client).await
+}
+
+/// Brings the database to the current schema and returns the settings of a session that serves,
+/// and the key of cursors.
+pub(super) async fn prepare(config: &Config) -> Result<(String, CursorKey), OpenError> {
     let client = connect(config).await?;
     bring_up(&client).await?;
     let role = serving_role(&client).await?;
+    let key = "SELECT value FROM secret WHERE name = 'cursor'";
+    let key = CursorKey::new(client.query_one(key, &[]).await?.try_get(0)?);
     let limit = STATEMENT_MAX.as_millis();
-    Ok(format!(
+    let settings = format!(
         "SET search_path TO tmws, public; SET statement_timeout TO {limit};
          SET idle_in_transaction_session_timeout TO {limit}; SET synchronous_commit TO on;
          SET jit TO off; {role}"
-    ))
+    );
+    Ok((settings, key))
 }
 
 /// A session of the user itself, without limits: for what takes the owner of the tables.

@@ -8,7 +8,7 @@ use super::criteria::Criteria;
 use super::grants;
 use super::rows::{by_id, by_seq, optional_id, split_list, time};
 use crate::domain::{Memory, Order, Page, Recall, Revision, Timestamp};
-use crate::store::cursor::Position;
+use crate::store::cursor::{CursorKey, Position};
 use crate::store::rights::{self, Right};
 use crate::store::{StoreError, Viewer};
 
@@ -33,10 +33,11 @@ pub(super) fn recall(
     recall: &Recall,
     now: Timestamp,
 ) -> Result<Page<(i64, Memory)>, StoreError> {
+    let key = cursor_key(connection)?;
     let after = recall
         .cursor
         .as_deref()
-        .map(|text| Position::parse(text, recall.order))
+        .map(|text| Position::parse(text, recall.order, &key))
         .transpose()?;
     let mut criteria = Criteria::of_filter(&recall.filter, now);
     if let Some(position) = after {
@@ -48,7 +49,7 @@ pub(super) fn recall(
     let next_cursor = positions
         .last()
         .filter(|_| more)
-        .map(|position| position.write(recall.order));
+        .map(|position| position.write(recall.order, &key));
     let mut items = Vec::with_capacity(positions.len());
     for position in positions {
         if let Some(stored) = by_seq(connection, position.seq, now)? {
@@ -56,6 +57,13 @@ pub(super) fn recall(
         }
     }
     Ok(Page { items, next_cursor })
+}
+
+fn cursor_key(connection: &Connection) -> Result<CursorKey, StoreError> {
+    let key = connection
+        .prepare_cached("SELECT value FROM secret WHERE name = 'cursor'")?
+        .query_row([], |row| row.get(0))?;
+    Ok(CursorKey::new(key))
 }
 
 /// The key that a recall sorts by besides the row, and the direction of both.
