@@ -145,7 +145,9 @@ impl Session {
                 Step::Plain(sql) => self.client.batch_execute(sql).await.map(|()| Vec::new()),
                 Step::Enter(scope) => {
                     let [namespace, standing] = scope.values();
-                    self.client.query(&self.enter, &[&namespace, &standing]).await
+                    self.client
+                        .query(&self.enter, &[&namespace, &standing])
+                        .await
                 }
                 Step::Query(query) => {
                     self.client
