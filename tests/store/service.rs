@@ -114,16 +114,16 @@ async fn admin() -> Client {
 
 /// The database that others are copied from; one for each state of the migrations.
 async fn template(admin: &Client) -> String {
-    let migrations = [
-        include_str!("../../migrations/postgres/0001_memories.sql"),
-        include_str!("../../migrations/postgres/0002_row_security.sql"),
-    ];
-    let hash = migrations
+    let migrations = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres");
+    let files = std::fs::read_dir(migrations).expect("the migrations");
+    let mut files: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
+    files.sort_unstable();
+    let texts = files
         .iter()
-        .flat_map(|text| text.bytes())
-        .fold(0_u64, |hash, byte| {
-            hash.wrapping_mul(31).wrapping_add(u64::from(byte))
-        });
+        .flat_map(|file| std::fs::read(file).expect("a migration"));
+    let hash = texts.fold(0_u64, |hash, byte| {
+        hash.wrapping_mul(31).wrapping_add(u64::from(byte))
+    });
     let name = format!("tmws_template_{hash:x}");
     let lock = format!("SELECT pg_advisory_lock({TEMPLATE_LOCK})");
     admin.batch_execute(&lock).await.expect("the lock");

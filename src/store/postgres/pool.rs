@@ -158,7 +158,7 @@ fn may_try_anew(failure: &Failure) -> bool {
 
 /// Makes a whole transaction of `steps`: two before, one behind.
 fn surround(steps: &mut Vec<Step>, begin: &'static str, scope: &Scope) {
-    steps.splice(..0, [Step::Plain(begin), scope.enter().into()]);
+    steps.splice(..0, [Step::Plain(begin), Step::Enter(scope.clone())]);
     steps.push(Step::Plain("COMMIT"));
 }
 
@@ -233,7 +233,7 @@ impl Transaction<'_> {
         let count = steps.len();
         let mut before = 0;
         if self.state.get() == State::Unopened {
-            steps.splice(..0, [Step::Plain("BEGIN"), self.scope.enter().into()]);
+            steps.splice(..0, [Step::Plain("BEGIN"), Step::Enter(self.scope.clone())]);
             before = 2;
         }
         if commits {
@@ -252,7 +252,7 @@ impl Transaction<'_> {
 pub(super) fn whole(scopes: Vec<(Scope, Vec<Step>)>) -> Vec<Step> {
     let mut steps = vec![Step::Plain("BEGIN")];
     for (scope, part) in scopes {
-        steps.push(scope.enter().into());
+        steps.push(Step::Enter(scope));
         steps.extend(part);
     }
     steps.push(Step::Plain("COMMIT"));

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use super::query::Query;
 use crate::store::Viewer;
+
+/// Puts a scope into force until the transaction ends.
+pub(super) const ENTER: &str =
+    "SELECT set_config('tmws.namespace', $1, true), set_config('tmws.standing', $2, true)";
 
 /// What the policies let a transaction do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,17 +52,13 @@ impl Scope {
         }
     }
 
-    /// The statement that puts it into force until the transaction ends.
-    pub(super) fn enter(&self) -> Query {
+    /// The values of [`ENTER`].
+    pub(super) fn values(&self) -> [&str; 2] {
         let standing = match self.standing {
             Standing::Agent => "agent",
             Standing::Admin => "admin",
             Standing::Operator => "operator",
         };
-        Query::new(
-            "SELECT set_config('tmws.namespace', $1, true), set_config('tmws.standing', $2, true)",
-        )
-        .with(self.namespace.to_string())
-        .with(standing)
+        [&self.namespace, standing]
     }
 }

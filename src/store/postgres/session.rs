@@ -21,6 +21,7 @@ use tokio_postgres::{Client, Config, NoTls, Row, Statement};
 
 use super::failure::Failure;
 use super::query::Query;
+use super::scope::{ENTER, Scope};
 
 /// Longest run of one statement in the server.
 pub(super) const STATEMENT_MAX: Duration = Duration::from_secs(5);
@@ -37,6 +38,8 @@ pub(super) type Values = Vec<Box<dyn ToSql + Sync>>;
 pub(super) enum Step {
     /// Text without values, which answers nothing.
     Plain(&'static str),
+    /// Says for whom the transaction runs.
+    Enter(Scope),
     /// Parsed and planned for its values each time.
     Query(Query),
     /// Parsed once for each connection.
@@ -53,6 +56,7 @@ impl From<Query> for Step {
 pub(super) struct Session {
     client: Client,
     driver: AbortHandle,
+    enter: Statement,
     prepared: RefCell<HashMap<&'static str, Statement>>,
 }
 
@@ -66,13 +70,14 @@ impl Session {
                     tracing::debug!(error = %super::failure::describe(&error), "PostgreSQL connection ended");
                 }
             });
-            let session = Self {
+            let driver = driver.abort_handle();
+            client.batch_execute(opening).await?;
+            Ok(Self {
+                enter: client.prepare(ENTER).await?,
                 client,
-                driver: driver.abort_handle(),
+                driver,
                 prepared: RefCell::default(),
-            };
-            session.client.batch_execute(opening).await?;
-            Ok(session)
+            })
         };
         match tokio::time::timeout(CONNECT_MAX, connecting).await {
             Ok(connected) => connected,
@@ -138,6 +143,12 @@ impl Session {
         Box::pin(async move {
             match step {
                 Step::Plain(sql) => self.client.batch_execute(sql).await.map(|()| Vec::new()),
+                Step::Enter(scope) => {
+                    let [namespace, standing] = scope.values();
+                    self.client
+                        .query(&self.enter, &[&namespace, &standing])
+                        .await
+                }
                 Step::Query(query) => {
                     self.client
                         .query_typed(query.sql(), &query.parameters())
