@@ -20,6 +20,7 @@ mod large_answers;
 mod limits_hold;
 mod malformed_input_harms_nobody;
 mod memories_are_found_by_meaning;
+mod runs_on_postgres;
 mod sends_are_whole;
 mod sessions_are_private;
 mod slots_are_reused;

@@ -7,10 +7,17 @@ use serde_json::{Value, json};
 
 use crate::harness::{Client, agent, launch, on_both};
 
-const HASHED: [&str; 4] = ["--embedding-provider", "static", "--embedding-model", "static"];
+const HASHED: [&str; 4] = [
+    "--embedding-provider",
+    "static",
+    "--embedding-model",
+    "static",
+];
 
 async fn store(client: &mut Client, content: &str) -> Value {
-    client.result("memory/create", json!({"content": content})).await
+    client
+        .result("memory/create", json!({"content": content}))
+        .await
 }
 
 /// Waits for what comes by itself a little later.
@@ -48,11 +55,14 @@ fn every_mode_says_how_it_scored() {
             let best = &found["hits"][0];
             assert_eq!(best["id"], first["id"], "{mode}");
             for part in ["similarity", "lexical"] {
-                let there = best["explain"][part].as_f64().is_some_and(|value| value > 0.3);
+                let there = best["explain"][part]
+                    .as_f64()
+                    .is_some_and(|value| value > 0.3);
                 assert_eq!(there, parts.contains(&part), "{mode} {part} {best}");
             }
         }
-        let strict = json!({"query": "billing key rotated", "min_similarity": 0.3, "mode": "semantic"});
+        let strict =
+            json!({"query": "billing key rotated", "min_similarity": 0.3, "mode": "semantic"});
         let found = client.result("memory/search", strict).await;
         assert_eq!(found["hits"].as_array().unwrap().len(), 2, "{found}");
     });
@@ -64,15 +74,28 @@ fn a_budget_of_tokens_cuts_texts_to_what_answers() {
         let server = launch(&["--io", io]).start();
         let mut client = agent(&server, "alice").await;
         let noise = "nothing of interest here ".repeat(40);
-        store(&mut client, &format!("{noise} the gate code is 4711 {noise}")).await;
+        store(
+            &mut client,
+            &format!("{noise} the gate code is 4711 {noise}"),
+        )
+        .await;
         store(&mut client, "the gate is green").await;
         let question = json!({"query": "gate code", "max_tokens": 60});
         let found = client.result("memory/search", question).await;
         let hits = found["hits"].as_array().unwrap();
         assert_eq!(hits.len(), 2);
         let long = hits.iter().find(|hit| hit["snippet"] == true).unwrap();
-        assert!(long["content"].as_str().unwrap().contains("gate code is 4711"), "{long}");
-        let chars: usize = hits.iter().map(|hit| hit["content"].as_str().unwrap().len()).sum();
+        assert!(
+            long["content"]
+                .as_str()
+                .unwrap()
+                .contains("gate code is 4711"),
+            "{long}"
+        );
+        let chars: usize = hits
+            .iter()
+            .map(|hit| hit["content"].as_str().unwrap().len())
+            .sum();
         assert!(chars <= 260, "{chars}");
         let question = json!({"query": "gate code", "max_tokens": 8});
         let found = client.result("memory/search", question).await;
@@ -95,7 +118,10 @@ fn without_a_model_every_answer_says_so() {
             assert_eq!(found["requested_mode"] == mode, told);
         }
         let health = client.result("system/health", json!({})).await;
-        assert_eq!((&health["search"], &health["embedding"]), (&json!("lexical"), &json!("off")));
+        assert_eq!(
+            (&health["search"], &health["embedding"]),
+            (&json!("lexical"), &json!("off"))
+        );
     });
 }
 
@@ -104,11 +130,19 @@ fn the_real_model_finds_a_paraphrase_just_stored() {
     on_both(async |io| {
         let server = launch(&["--io", io, "--embedding-model", "minilm"]).start();
         let mut client = agent(&server, "alice").await;
-        until(&mut client, "system/health", |health| health["search"] == "hybrid").await;
+        until(&mut client, "system/health", |health| {
+            health["search"] == "hybrid"
+        })
+        .await;
         store(&mut client, "The quarterly numbers are due on Friday").await;
-        let allergy = store(&mut client, "Priya breaks out in hives whenever she eats cashews").await;
+        let allergy = store(
+            &mut client,
+            "Priya breaks out in hives whenever she eats cashews",
+        )
+        .await;
         for mode in ["hybrid", "semantic"] {
-            let question = json!({"query": "Which nuts is our colleague allergic to?", "mode": mode});
+            let question =
+                json!({"query": "Which nuts is our colleague allergic to?", "mode": mode});
             let found = client.result("memory/search", question).await;
             assert_eq!(found["mode"], mode);
             assert_eq!(found["hits"][0]["id"], allergy["id"], "{found}");
@@ -125,7 +159,9 @@ fn what_was_stored_without_a_model_gets_its_vector_later() {
         store(&mut client, "The billing key is rotated on Mondays").await;
         drop(client);
         drop(server);
-        let server = launch(&[&["--io", io], &HASHED[..]].concat()).data(dir.path()).start();
+        let server = launch(&[&["--io", io], &HASHED[..]].concat())
+            .data(dir.path())
+            .start();
         let mut client = agent(&server, "alice").await;
         let status = until(&mut client, "embedding/status", |status| {
             status["active"]["embedded"] == 1
@@ -133,7 +169,10 @@ fn what_was_stored_without_a_model_gets_its_vector_later() {
         assert_eq!(status.await["active"]["model"], "static");
         let question = json!({"query": "billing key", "mode": "semantic"});
         let found = client.result("memory/search", question).await;
-        assert_eq!((&found["mode"], found["hits"].as_array().unwrap().len()), (&json!("semantic"), 1));
+        assert_eq!(
+            (&found["mode"], found["hits"].as_array().unwrap().len()),
+            (&json!("semantic"), 1)
+        );
     });
 }
 
@@ -141,14 +180,21 @@ fn what_was_stored_without_a_model_gets_its_vector_later() {
 fn a_model_takes_the_place_of_another_while_the_server_serves() {
     on_both(async |io| {
         let dir = tempfile::tempdir().unwrap();
-        let server = launch(&[&["--io", io], &HASHED[..]].concat()).data(dir.path()).start();
+        let server = launch(&[&["--io", io], &HASHED[..]].concat())
+            .data(dir.path())
+            .start();
         let mut client = agent(&server, "alice").await;
         for n in 0..100 {
             store(&mut client, &format!("Note {n} of the billing team")).await;
         }
-        let wrong = client.error("embedding/switch", json!({"provider": "minilm", "dimension": 7}));
+        let wrong = client.error(
+            "embedding/switch",
+            json!({"provider": "minilm", "dimension": 7}),
+        );
         assert_eq!(wrong.await.0, -32602);
-        let same = client.error("embedding/switch", json!({"provider": "static"})).await;
+        let same = client
+            .error("embedding/switch", json!({"provider": "static"}))
+            .await;
         assert_eq!(same.0, 1409);
         let to = json!({"provider": "static", "dimension": 128});
         client.result("embedding/switch", to).await;
@@ -169,13 +215,25 @@ fn a_model_takes_the_place_of_another_while_the_server_serves() {
         drop(server);
         // The next start with the old dimension would compare what cannot be compared.
         let refused = std::process::Command::new(env!("CARGO_BIN_EXE_tmws"))
-            .args(["serve", "--io", io, "--api-port", "0", "--ws-port", "0", "--data-dir"])
+            .args([
+                "serve",
+                "--io",
+                io,
+                "--api-port",
+                "0",
+                "--ws-port",
+                "0",
+                "--data-dir",
+            ])
             .arg(dir.path())
             .args(HASHED)
             .output()
             .unwrap();
         assert!(!refused.status.success());
         let told = String::from_utf8_lossy(&refused.stderr).into_owned();
-        assert!(told.contains("128") && told.contains("embedding/switch"), "{told}");
+        assert!(
+            told.contains("128") && told.contains("embedding/switch"),
+            "{told}"
+        );
     });
 }

@@ -9,9 +9,10 @@ use crate::fixture::*;
 
 const DAY: u64 = 86_400;
 
-#[test]
-fn what_nobody_uses_is_pruned() {
-    let fixture = Backend::Postgres.open();
+on_every_store!(what_nobody_uses_is_pruned);
+
+fn what_nobody_uses_is_pruned(store: Backend) {
+    let fixture = store.open();
     let mut weak = new(&alice(), "never asked for");
     weak.importance = 0.1;
     let weak = fixture.create(weak).id;

@@ -191,16 +191,16 @@ fn in_steps(value: f64) -> f64 {
 /// Scores the candidates of a search and keeps a page: those behind `after`, at most `limit`, and
 /// whether there are more. In a hybrid or semantic search `similarity_min` bounds the meaning, in
 /// a lexical one the words.
-pub fn page(
+pub fn page<'c>(
     mode: Mode,
-    candidates: &[Candidate],
+    candidates: impl IntoIterator<Item = &'c Candidate>,
     similarity_min: Option<f64>,
     after: Option<&SearchCursor>,
     limit: usize,
     now: Timestamp,
 ) -> (Vec<Ranked>, bool) {
     let mut ranked: Vec<_> = candidates
-        .iter()
+        .into_iter()
         .map(|candidate| Ranked::new(mode, candidate, now))
         .filter(|ranked| {
             let reached = match mode {

@@ -207,7 +207,6 @@ pub fn inspect(dir: &Path) -> Result<Option<u32>, OpenError> {
 }
 
 fn apply(connection: &mut Connection, from: u32) -> rusqlite::Result<()> {
-    functions::register(connection)?;
     let transaction = connection.transaction()?;
     transaction.execute_batch(MIGRATIONS[from as usize])?;
     // Inside the transaction: the version and the tables it stands for change together.
@@ -218,6 +217,7 @@ fn apply(connection: &mut Connection, from: u32) -> rusqlite::Result<()> {
 fn configure_writer(connection: &Connection, bytes_max: Option<u64>) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     keep_plans(connection)?;
+    functions::register(connection)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     // An acknowledged write survives power loss: the log is synced at every commit.
     connection.pragma_update(None, "synchronous", "full")?;

@@ -11,11 +11,9 @@ use crate::store::rights::{self, Right};
 use crate::store::vectors::Query;
 use crate::store::{StoreError, Viewer};
 
-/// Candidates beyond a page whose vectors are compared in full: rounding to bytes moves a memory
-/// by a place or two.
-const MARGIN: usize = 16;
-/// How far rounding may move a score.
-const SCORE_ERROR: f64 = 0.01;
+/// Candidates beyond a page whose vectors are compared in full at first: rounding to bytes moves a
+/// memory by a place or two.
+const MARGIN: usize = 8;
 
 /// A page of hits with their rows.
 pub(super) struct Answered {
@@ -78,30 +76,43 @@ pub(super) fn search(
         let exact = there.then(|| f64::from(query.similarity(buffer)));
         Ok::<_, StoreError>(exact.or(similarity))
     };
-    let mut rest = in_order(search.mode, found.candidates, cursor.as_ref(), ranked_at);
+    let error = query.as_ref().map_or(0.0, |query| f64::from(query.error()));
+    let mut rest = in_order(
+        search.mode,
+        found.candidates,
+        cursor.as_ref(),
+        error,
+        ranked_at,
+    );
     let limit = search.limit as usize;
     let mut buffer = Vec::new();
     let mut compared: Vec<(i64, Candidate)> = Vec::new();
     let (page, more) = loop {
-        let part = rest.len().min(limit + MARGIN);
-        for (seq, mut candidate) in rest.drain(..part) {
+        let part = rest
+            .len()
+            .min(limit.saturating_sub(compared.len()) + MARGIN);
+        for (_, seq, mut candidate) in rest.drain(..part) {
             candidate.similarity = exact(seq, candidate.similarity, &mut buffer)?;
             compared.push((seq, candidate));
         }
-        let candidates: Vec<_> = compared
-            .iter()
-            .map(|(_, candidate)| candidate.clone())
-            .collect();
         let (page, more) = ranking::page(
             search.mode,
-            &candidates,
+            compared.iter().map(|(_, candidate)| candidate),
             search.similarity_min,
             cursor.as_ref(),
             limit,
             ranked_at,
         );
-        if page.len() == limit || rest.is_empty() {
-            break (page, more || !rest.is_empty());
+        // Complete if nothing that is left can be better than the last of the page.
+        let next = rest.first().map(|(score, ..)| score + error);
+        let last = page
+            .last()
+            .filter(|_| page.len() == limit)
+            .map(|last| last.score);
+        match (next, last) {
+            (None, _) => break (page, more),
+            (Some(next), Some(last)) if next < last => break (page, true),
+            _ => {}
         }
     };
     let next_cursor = page
@@ -149,25 +160,24 @@ fn query_of(search: &Search, active: Option<&ActiveModel>) -> Result<Option<Quer
     Ok(Some(Query::new(&embedded.vector)))
 }
 
-/// Candidates from the best on by their approximate scores, without those that an earlier page
-/// has shown for sure.
+/// Candidates with their approximate scores, which are off by at most `error`, from the best on;
+/// without those that an earlier page has shown for sure.
 fn in_order(
     mode: Mode,
     candidates: Vec<(i64, Candidate)>,
     after: Option<&SearchCursor>,
+    error: f64,
     now: Timestamp,
-) -> Vec<(i64, Candidate)> {
+) -> Vec<(f64, i64, Candidate)> {
     let mut ranked: Vec<_> = candidates
         .into_iter()
         .map(|(seq, candidate)| (Ranked::new(mode, &candidate, now), seq, candidate))
-        .filter(|(ranked, ..)| {
-            after.is_none_or(|cursor| ranked.score <= cursor.score() + SCORE_ERROR)
-        })
+        .filter(|(ranked, ..)| after.is_none_or(|cursor| ranked.score <= cursor.score() + error))
         .collect();
     ranked.sort_unstable_by(|a, b| a.0.compare(&b.0));
     ranked
         .into_iter()
-        .map(|(_, seq, candidate)| (seq, candidate))
+        .map(|(ranked, seq, candidate)| (ranked.score, seq, candidate))
         .collect()
 }
 

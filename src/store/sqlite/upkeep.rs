@@ -77,11 +77,10 @@ pub(super) fn run(
 /// Rows whose relevance times importance has fallen below the bound. System memories are the
 /// admins' to remove.
 fn unused(batch: &Batch<'_>, retention: &Retention) -> Result<Vec<i64>, StoreError> {
-    // In SQLite: relevance * 2^-(age / half-life) * importance < bound.
     let sql = "SELECT m.seq FROM memory m LEFT JOIN memory_access a ON a.memory = m.seq
          WHERE m.deleted_at IS NULL AND m.access <> 'system' AND m.created_at <= ?1
-           AND coalesce(a.relevance, ?2) * m.importance
-               * pow(0.5, max(?3 - coalesce(a.accessed_at, m.created_at), 0) / ?4) < ?5
+           AND m.importance * tmws_decayed(coalesce(a.relevance, ?2),
+                   coalesce(a.accessed_at, m.created_at), ?3, ?4) < ?5
          ORDER BY m.seq LIMIT ?6";
     let micros = |duration: std::time::Duration| duration.as_micros() as i64;
     let now = batch.now.as_micros();
@@ -93,7 +92,7 @@ fn unused(batch: &Batch<'_>, retention: &Retention) -> Result<Vec<i64>, StoreErr
                 now.saturating_sub(micros(retention.prune_age)),
                 RELEVANCE_NEW,
                 now,
-                micros(retention.half_life).max(1) as f64,
+                micros(retention.half_life),
                 retention.prune_below,
                 SWEEP_MAX as i64,
             ],

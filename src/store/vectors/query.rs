@@ -43,6 +43,14 @@ impl Query {
         dot(&self.exact, vector)
     }
 
+    /// How far a scan's similarity is from the exact one, but for one in 10,000: each value of
+    /// the question and of a row is off by up to half a step, independently, and rows have half
+    /// the steps of questions.
+    pub fn error(&self) -> f32 {
+        // The deviation of a uniform error of one step is 0.29 steps; four of both together.
+        4.0 * 0.29 * self.scale * 1.25_f32.sqrt()
+    }
+
     /// Number of dimensions.
     pub fn dimension(&self) -> usize {
         self.exact.len()

@@ -60,9 +60,6 @@ impl Rows {
         if let Some((scale, codes)) = vector {
             self.set(slot, scale, codes);
         }
-        if self.bits.is_empty() && self.stride > 0 && self.len() >= BITS_ROWS_MIN {
-            self.begin_bits();
-        }
     }
 
     /// Writes the vector of a slot. A vector of another dimension than the first is left out.
@@ -80,6 +77,8 @@ impl Rows {
         self.sums[slot] = codes.iter().map(|code| i32::from(*code)).sum();
         if !self.bits.is_empty() {
             self.write_bits(slot);
+        } else if self.len() >= BITS_ROWS_MIN {
+            self.begin_bits();
         }
     }
 
