@@ -11,15 +11,27 @@ fn database() -> String {
     let service = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/services/postgres");
     let url = std::env::var("TMWS_TEST_POSTGRES").unwrap_or_else(|_| {
         let up = Command::new(service).arg("up").output().unwrap();
-        assert!(up.status.success(), "{}", String::from_utf8_lossy(&up.stderr));
+        assert!(
+            up.status.success(),
+            "{}",
+            String::from_utf8_lossy(&up.stderr)
+        );
         String::from_utf8(up.stdout).unwrap().trim().to_owned()
     });
     let name = format!("server_{}", uuid::Uuid::new_v4().simple());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
-        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
+            .await
+            .unwrap();
         let connection = tokio::spawn(connection);
-        client.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+        client
+            .batch_execute(&format!("CREATE DATABASE {name}"))
+            .await
+            .unwrap();
         drop(client);
         connection.await.unwrap().unwrap();
     });
@@ -31,7 +43,14 @@ fn database() -> String {
 fn memories_outlive_the_server_in_the_database() {
     let url = database();
     on_both(async |io| {
-        let flags = ["--io", io, "--database-url", &url, "--embedding-provider", "static"];
+        let flags = [
+            "--io",
+            io,
+            "--database-url",
+            &url,
+            "--embedding-provider",
+            "static",
+        ];
         let flags = [&flags[..], &["--embedding-model", "static"]].concat();
         let owner = format!("alice-{io}");
         let server = launch(&flags).start();
@@ -48,15 +67,27 @@ fn memories_outlive_the_server_in_the_database() {
         for mode in ["hybrid", "semantic", "lexical"] {
             let question = json!({"query": "billing key", "mode": mode, "include_shared": false});
             let found = client.result("memory/search", question).await;
-            assert_eq!((&found["mode"], &found["hits"][0]["id"]), (&json!(mode), &id), "{found}");
+            assert_eq!(
+                (&found["mode"], &found["hits"][0]["id"]),
+                (&json!(mode), &id),
+                "{found}"
+            );
         }
-        let recalled = client.result("memory/recall", json!({"tags": ["key"], "include_shared": false}));
+        let recalled = client.result(
+            "memory/recall",
+            json!({"tags": ["key"], "include_shared": false}),
+        );
         assert_eq!(recalled.await["memories"][0]["id"], id);
         let mut stranger = agent(&server, "mallory").await;
-        assert_eq!(stranger.error("memory/get", json!({"id": id})).await.0, 1404);
+        assert_eq!(
+            stranger.error("memory/get", json!({"id": id})).await.0,
+            1404
+        );
         let status = client.result("embedding/status", json!({})).await;
         assert_eq!(status["active"]["model"], "static");
-        client.result("memory/delete", json!({"id": id, "purge": true})).await;
+        client
+            .result("memory/delete", json!({"id": id, "purge": true}))
+            .await;
         assert_eq!(client.error("memory/get", json!({"id": id})).await.0, 1404);
     });
 }

@@ -1,10 +1,6 @@
 //! Answering a search from the index.
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
 use std::collections::HashSet;
-
-use uuid::Uuid;
 
 use super::Index;
 use super::segment::{Admission, Segment};
@@ -60,14 +56,14 @@ impl Index {
         let mut best = Vec::new();
         let mut more = false;
         if let Some(words) = &words {
-            let by_words = words.best(&segments, &admission);
-            more |= by_words.overflown;
-            best.extend(by_words.into_places());
+            let (places, overflown) = words.best(&segments, &admission).into_places();
+            best.extend(places);
+            more |= overflown;
         }
         if let Some(query) = vector {
-            let by_meaning = nearest(&segments, query, &admission);
-            more |= by_meaning.overflown;
-            best.extend(by_meaning.into_places());
+            let (places, overflown) = nearest(&segments, query, &admission).into_places();
+            best.extend(places);
+            more |= overflown;
         }
         let mut seen =
             HashSet::with_capacity_and_hasher(best.len(), foldhash::fast::FixedState::default());
@@ -96,78 +92,69 @@ impl Index {
     }
 }
 
-/// The best places so far, by a score of one kind.
-#[derive(Debug, Default)]
-struct Best {
-    heap: BinaryHeap<Scored>,
+/// The best places so far, by a score of one kind and then by the rules of `ranking`.
+struct Best<'s> {
+    segments: &'s [&'s Segment],
+    /// Up to four times as many as are wanted: cutting back now and then is cheaper than an order
+    /// that always holds.
+    kept: Vec<(f64, (usize, u32))>,
+    /// Scores below this cannot get in any more.
+    threshold: f64,
     overflown: bool,
 }
 
-/// Ordered so that the worst is the greatest, by the rules of `ranking`.
-#[derive(Debug, PartialEq)]
-struct Scored {
-    score: f64,
-    created_at: Timestamp,
-    id: Uuid,
-    place: (usize, u32),
-}
-
-impl Eq for Scored {}
-
-impl Ord for Scored {
-    fn cmp(&self, other: &Self) -> Ordering {
-        other
-            .score
-            .total_cmp(&self.score)
-            .then(other.created_at.cmp(&self.created_at))
-            .then(other.id.cmp(&self.id))
-            .then(other.place.cmp(&self.place))
-    }
-}
-
-impl PartialOrd for Scored {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Best {
-    /// Scores below this cannot get in any more.
-    fn threshold(&self) -> f64 {
-        match self.heap.peek() {
-            Some(worst) if self.heap.len() == CANDIDATES => worst.score,
-            _ => f64::NEG_INFINITY,
+impl<'s> Best<'s> {
+    fn new(segments: &'s [&'s Segment]) -> Self {
+        Self {
+            segments,
+            kept: Vec::new(),
+            threshold: f64::NEG_INFINITY,
+            overflown: false,
         }
     }
 
-    fn offer(&mut self, score: f64, segment: &Segment, place: (usize, u32)) {
-        let entry = segment.entry(place.1);
-        self.heap.push(Scored {
-            score,
-            created_at: entry.created_at,
-            id: entry.id,
-            place,
+    fn offer(&mut self, score: f64, place: (usize, u32)) {
+        self.kept.push((score, place));
+        if self.kept.len() >= 4 * CANDIDATES {
+            self.cut_back();
+        }
+    }
+
+    fn cut_back(&mut self) {
+        if self.kept.len() <= CANDIDATES {
+            return;
+        }
+        let entry = |(number, slot): (usize, u32)| self.segments[number].entry(slot);
+        self.kept.select_nth_unstable_by(CANDIDATES - 1, |a, b| {
+            b.0.total_cmp(&a.0).then_with(|| {
+                let (a, b) = (entry(a.1), entry(b.1));
+                b.created_at.cmp(&a.created_at).then(b.id.cmp(&a.id))
+            })
         });
-        if self.heap.len() > CANDIDATES {
-            self.overflown = true;
-            self.heap.pop();
-        }
+        self.kept.truncate(CANDIDATES);
+        self.threshold = self.kept[CANDIDATES - 1].0;
+        self.overflown = true;
     }
 
-    fn into_places(self) -> impl Iterator<Item = (usize, u32)> {
-        self.heap.into_iter().map(|scored| scored.place)
+    /// The places, and whether there were more.
+    fn into_places(mut self) -> (impl Iterator<Item = (usize, u32)>, bool) {
+        self.cut_back();
+        (
+            self.kept.into_iter().map(|(_, place)| place),
+            self.overflown,
+        )
     }
 }
 
-fn nearest(segments: &[&Segment], query: &Query, admission: &Admission<'_>) -> Best {
-    let mut best = Best::default();
+fn nearest<'s>(segments: &'s [&'s Segment], query: &Query, admission: &Admission<'_>) -> Best<'s> {
+    let mut best = Best::new(segments);
     for (number, segment) in segments.iter().enumerate() {
         let admitted =
             |slot| segment.is_in_scope(slot, admission) && segment.is_admitted(slot, admission);
         segment.scan(query, CANDIDATES, admitted, |slot, similarity| {
             let score = f64::from(similarity);
-            if score >= best.threshold() && admitted(slot) {
-                best.offer(score, segment, (number, slot));
+            if score >= best.threshold && admitted(slot) {
+                best.offer(score, (number, slot));
             }
         });
     }
@@ -240,19 +227,19 @@ impl Words {
         self.weights.lexical(mask, segment.words(slot))
     }
 
-    fn best(&self, segments: &[&Segment], admission: &Admission<'_>) -> Best {
-        let mut best = Best::default();
+    fn best<'s>(&self, segments: &'s [&'s Segment], admission: &Admission<'_>) -> Best<'s> {
+        let mut best = Best::new(segments);
         for (number, segment) in segments.iter().enumerate() {
             for slot in &self.holders[number] {
                 // What a text without any length would score.
                 let mask = self.masks[number][*slot as usize];
                 let most = self.table.get(mask as usize).copied().unwrap_or(1.0);
-                if most < best.threshold() {
+                if most < best.threshold {
                     continue;
                 }
                 let score = self.weights.lexical(mask, segment.words(*slot));
-                if score >= best.threshold() && segment.is_admitted(*slot, admission) {
-                    best.offer(score, segment, (number, *slot));
+                if score >= best.threshold && segment.is_admitted(*slot, admission) {
+                    best.offer(score, (number, *slot));
                 }
             }
         }

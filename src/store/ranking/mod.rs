@@ -108,7 +108,7 @@ pub fn length_factor(words: u32) -> f64 {
 /// 1 at `now`, half of it for each half-life before.
 pub fn recency(created_at: Timestamp, now: Timestamp) -> f64 {
     let age = (now.as_micros() - created_at.as_micros()).max(0) as f64;
-    0.5_f64.powf(age / RECENCY_HALF_LIFE_US)
+    (-age / RECENCY_HALF_LIFE_US).exp2()
 }
 
 /// A memory that may be an answer.

@@ -1,5 +1,7 @@
 //! Searching: candidates from the index in memory, exact scores and texts from the database.
 
+use std::collections::VecDeque;
+
 use rusqlite::Connection;
 
 use super::rows::by_seq;
@@ -79,7 +81,7 @@ pub(super) fn search(
     let error = query.as_ref().map_or(0.0, |query| f64::from(query.error()));
     let mut rest = in_order(
         search.mode,
-        found.candidates,
+        &found.candidates,
         cursor.as_ref(),
         error,
         ranked_at,
@@ -91,7 +93,8 @@ pub(super) fn search(
         let part = rest
             .len()
             .min(limit.saturating_sub(compared.len()) + MARGIN);
-        for (_, seq, mut candidate) in rest.drain(..part) {
+        for (_, place) in rest.drain(..part) {
+            let (seq, mut candidate) = found.candidates[place].clone();
             candidate.similarity = exact(seq, candidate.similarity, &mut buffer)?;
             compared.push((seq, candidate));
         }
@@ -104,7 +107,7 @@ pub(super) fn search(
             ranked_at,
         );
         // Complete if nothing that is left can be better than the last of the page.
-        let next = rest.first().map(|(score, ..)| score + error);
+        let next = rest.front().map(|(score, ..)| score + error);
         let last = page
             .last()
             .filter(|_| page.len() == limit)
@@ -160,25 +163,24 @@ fn query_of(search: &Search, active: Option<&ActiveModel>) -> Result<Option<Quer
     Ok(Some(Query::new(&embedded.vector)))
 }
 
-/// Candidates with their approximate scores, which are off by at most `error`, from the best on;
-/// without those that an earlier page has shown for sure.
+/// The candidates' approximate scores, which are off by at most `error`, and places, from the best
+/// on; without those that an earlier page has shown for sure.
 fn in_order(
     mode: Mode,
-    candidates: Vec<(i64, Candidate)>,
+    candidates: &[(i64, Candidate)],
     after: Option<&SearchCursor>,
     error: f64,
     now: Timestamp,
-) -> Vec<(f64, i64, Candidate)> {
-    let mut ranked: Vec<_> = candidates
-        .into_iter()
-        .map(|(seq, candidate)| (Ranked::new(mode, &candidate, now), seq, candidate))
-        .filter(|(ranked, ..)| after.is_none_or(|cursor| ranked.score <= cursor.score() + error))
+) -> VecDeque<(f64, usize)> {
+    let mut scores: Vec<_> = candidates
+        .iter()
+        .enumerate()
+        .map(|(place, (_, candidate))| (Ranked::new(mode, candidate, now).score, place))
+        .filter(|(score, _)| after.is_none_or(|cursor| *score <= cursor.score() + error))
         .collect();
-    ranked.sort_unstable_by(|a, b| a.0.compare(&b.0));
-    ranked
-        .into_iter()
-        .map(|(ranked, seq, candidate)| (ranked.score, seq, candidate))
-        .collect()
+    // Equals are put in order once they are compared in full.
+    scores.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+    scores.into()
 }
 
 /// Reads a memory that the index has found. It may have changed since then, so rights are asked
