@@ -3,7 +3,11 @@
 //! The figures of the reference (exact comparison of unrounded vectors by another implementation) stand in
 //! `tests/data/README.md`; whoever changes the kernels, the scan or the ranking sees here what it does to them.
 
-#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a judge that prints what it measured, on threads of its own")]
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a judge that prints what it measured, on threads of its own"
+)]
 
 mod modes;
 mod sets;

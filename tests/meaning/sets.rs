@@ -35,7 +35,9 @@ struct Question {
 fn lines<T: serde::de::DeserializeOwned>(name: &str) -> Vec<T> {
     let path = format!("{}/tests/data/{name}.jsonl", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(path).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 /// `paraphrases` or `codes`.
@@ -45,16 +47,30 @@ pub(crate) fn pairs(name: &str) -> Set {
         questions.push((question, memories.len()));
         memories.push(memory);
     }
-    Set { memories, questions }
+    Set {
+        memories,
+        questions,
+    }
 }
 
 /// Every turn of every conversation is a memory.
 pub(crate) fn conversations() -> Set {
     let (mut memories, mut questions) = (Vec::new(), Vec::new());
-    for Conversation { turns, questions: asked } in lines("conversations") {
+    for Conversation {
+        turns,
+        questions: asked,
+    } in lines("conversations")
+    {
         let first = memories.len();
         memories.extend(turns.into_iter().map(|turn| turn.text));
-        questions.extend(asked.into_iter().map(|asked| (asked.question, first + asked.turn)));
+        questions.extend(
+            asked
+                .into_iter()
+                .map(|asked| (asked.question, first + asked.turn)),
+        );
     }
-    Set { memories, questions }
+    Set {
+        memories,
+        questions,
+    }
 }

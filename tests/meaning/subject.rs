@@ -21,7 +21,11 @@ pub(crate) fn embedder() -> Embedder {
         std::thread::spawn(move || worker.run());
     }
     while embedder.state() != State::Ready {
-        assert!(!matches!(embedder.state(), State::Failed(_)), "{:?}", embedder.state());
+        assert!(
+            !matches!(embedder.state(), State::Failed(_)),
+            "{:?}",
+            embedder.state()
+        );
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     embedder
@@ -49,7 +53,10 @@ impl Subject {
             memory(content, vector)
         });
         let stored = block(store.create_memories(new.collect())).unwrap();
-        let ids = stored.into_iter().map(|memory| memory.unwrap().id).collect();
+        let ids = stored
+            .into_iter()
+            .map(|memory| memory.unwrap().id)
+            .collect();
         let asked = vectors_of_questions(embedder, set);
         Self {
             store: Rc::new(store),
@@ -81,7 +88,10 @@ impl Subject {
                 counts_access: false,
             };
             let page = block(self.store.search_memories(&viewer(), search)).unwrap();
-            let place = page.hits.iter().position(|hit| hit.memory.id == self.ids[*answer]);
+            let place = page
+                .hits
+                .iter()
+                .position(|hit| hit.memory.id == self.ids[*answer]);
             first += usize::from(place == Some(0));
             five += usize::from(place.is_some());
         }
@@ -102,7 +112,10 @@ fn vectors<'t>(embedder: &Embedder, texts: impl Iterator<Item = &'t String>) -> 
     let vectors = texts.map(|text| embedder.embed_text(text.as_str().into()));
     let vectors: Vec<_> = vectors.collect();
     let vectors = block(join_all(vectors));
-    vectors.into_iter().map(|vector| vector.expect("a vector")).collect()
+    vectors
+        .into_iter()
+        .map(|vector| vector.expect("a vector"))
+        .collect()
 }
 
 fn viewer() -> Viewer {
