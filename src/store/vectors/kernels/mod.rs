@@ -23,7 +23,7 @@ impl Kernels {
     /// For each row of `rows`, the dot product with `query`; a row is as long as the query, which
     /// is a multiple of 64 and holds nothing above 127.
     pub fn dot(&self, query: &[u8], rows: &[i8], out: &mut [i32]) {
-        assert!(query.len() % super::LANES == 0 && rows.len() == query.len() * out.len());
+        assert!(query.len().is_multiple_of(super::LANES) && rows.len() == query.len() * out.len());
         (self.dot)(query, rows, out);
     }
 
