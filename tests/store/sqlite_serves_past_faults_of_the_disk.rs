@@ -4,6 +4,7 @@
 //! Both faults take privileges. Without them a test says that it did not run; with them, whatever
 //! keeps it from running is a failure.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -41,6 +42,11 @@ fn system(line: &str) -> bool {
         .args(words)
         .status();
     status.is_ok_and(|status| status.success())
+}
+
+/// Says something past the test harness, which keeps what is printed to itself.
+fn tell(line: &str) {
+    writeln!(std::io::stderr(), "{line}").expect("standard error is open");
 }
 
 /// Stores a memory, or tells why not, whichever level the refusal comes from.
@@ -100,7 +106,7 @@ fn when_its_files_become_read_only() {
     let mut stored = vec![store_one(&store, "before the fault").expect("stored")];
     let Some(fault) = ReadOnly::make(dir.path()) else {
         assert!(!may(IMMUTABLE), "chattr is allowed, but fails");
-        eprintln!("NOT RUN: chattr +i takes CAP_LINUX_IMMUTABLE");
+        tell("NOT RUN: chattr +i takes CAP_LINUX_IMMUTABLE");
         return;
     };
     for _ in 0..3 {
@@ -129,7 +135,7 @@ fn when_its_files_become_read_only() {
 fn when_the_disk_is_full() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     if !may(ADMIN) {
-        eprintln!("NOT RUN: mount takes CAP_SYS_ADMIN");
+        tell("NOT RUN: mount takes CAP_SYS_ADMIN");
         return;
     }
     // In a mount namespace of its own, so that the disk goes with the child.
@@ -148,7 +154,7 @@ fn when_the_disk_is_full() {
     let said = String::from_utf8_lossy(&output.stdout);
     let complained = String::from_utf8_lossy(&output.stderr);
     assert!(
-        output.status.success() && said.contains(DONE),
+        output.status.success() && complained.contains(DONE),
         "{said}{complained}"
     );
 }
@@ -194,7 +200,7 @@ fn child() {
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))
         .expect("checked");
     assert_eq!(check, "ok");
-    println!("{DONE}");
+    tell(DONE);
 }
 
 /// Stores until the disk is full, and some more.

@@ -270,9 +270,14 @@ mod tests {
         let grants: Vec<_> = record.grants.iter().map(|grant| &*grant.agent_id).collect();
         assert_eq!(grants, ["b", "c"]);
         let parent = read(&line.replace("mem-1", "mem-0")).unwrap().memory.id;
-        let expected =
-            format!(r#"{{"imported":{{"embedding_model":"m","id":"mem-1","imported":true,"#,)
-                + &format!(r#""learning_weight":1e2,"parent_memory_id":"{parent}"}},"n":1.50}}"#);
+        let kept = [
+            r#""embedding_model":"m""#,
+            r#""id":"mem-1""#,
+            r#""imported":true"#,
+            r#""learning_weight":1e2"#,
+            &format!(r#""parent_memory_id":"{parent}""#),
+        ];
+        let expected = format!(r#"{{"imported":{{{}}},"n":1.50}}"#, kept.join(","));
         assert_eq!(memory.metadata.as_str(), expected);
         assert_eq!(memory.id, read(line).unwrap().memory.id);
         assert_eq!(memory.id.get_version_num(), 5);

@@ -214,7 +214,8 @@ impl Page {
                     input.misfit(line, &problem)
                 }
                 Rejection::Page(Failure::Unreachable(problem)) => Failure::Unreachable(format!(
-                    "{problem} (while lines {first} to {last} were sent, {} bytes)",
+                    "{problem}\nlines {first} to {last} were under way, {} bytes; a page that is \
+                     larger than the server's ws_max_message_size goes into a store directly only",
                     page.bytes
                 )),
                 Rejection::Page(failure) => failure,
