@@ -137,7 +137,7 @@ fn split_word<'t>(word: Cow<'t, str>, emit: &mut impl FnMut(Token<'t>)) {
         }
     }
     if parts > 1 {
-        let lower: String = whole.to_lowercase().replace(['\'', '"', '\\'], "");
+        let lower = whole.to_lowercase().replace(['\'', '"', '\\'], "");
         let term = Cow::Owned(cut(lower));
         emit(Token {
             term,
