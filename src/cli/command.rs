@@ -6,7 +6,7 @@ use super::exit;
 use crate::config::keys::{KEYS, Key};
 use crate::config::value_is_boolean;
 
-/// Where `tmws call` finds the server unless it is told.
+/// Where the server is found unless a command is told.
 pub(super) const URL_DEFAULT: &str = "ws://127.0.0.1:8001/";
 
 /// The whole command line.
@@ -35,6 +35,57 @@ pub(super) fn command() -> Command {
                 .args(server_arguments()),
         )
         .subcommand(model())
+        .subcommands(transfers())
+}
+
+/// The commands that copy the store. They speak to a running server or open the store themselves.
+fn transfers() -> [Command; 4] {
+    let path = |required: bool, help: &'static str| {
+        Arg::new("path")
+            .value_name("PATH")
+            .required(required)
+            .help(help)
+    };
+    let command = |name: &'static str, about: &'static str, path: Arg| {
+        Command::new(name)
+            .about(about)
+            .after_help(format!(
+                "It asks the server that --url names, or else the one at {URL_DEFAULT}, and opens the \
+                 store in the\ndata directory itself if none runs there or if --data-dir is given.\n\n{}",
+                exit::HELP
+            ))
+            .arg(path)
+            .args(client_arguments())
+            .args(server_arguments())
+    };
+    [
+        command(
+            "export",
+            "Write all memories as JSON lines, without their vectors",
+            path(false, "File to write (default standard output)"),
+        ),
+        command(
+            "import",
+            "Store memories of an export, or of the older memories_v2 layout",
+            path(true, "JSON lines to read, - for standard input"),
+        ),
+        command(
+            "backup",
+            "Write all memories into one file that proves to be whole",
+            path(true, "File to write"),
+        ),
+        command(
+            "restore",
+            "Bring back a backup, into an empty store unless --merge is given",
+            path(true, "Backup to read"),
+        )
+        .arg(
+            Arg::new("merge")
+                .long("merge")
+                .action(ArgAction::SetTrue)
+                .help("Add what the store lacks, and leave alone what it has"),
+        ),
+    ]
 }
 
 fn model() -> Command {
@@ -63,12 +114,6 @@ fn model() -> Command {
 }
 
 fn call() -> Command {
-    let client = |name: &'static str, variable: &'static str, help: &'static str| {
-        Arg::new(name)
-            .long(name)
-            .value_name("TEXT")
-            .help(format!("{help} [{variable}]"))
-    };
     Command::new("call")
         .about("Call one operation of a running server")
         .after_help(format!(
@@ -94,18 +139,31 @@ fn call() -> Command {
                 .conflicts_with("operation")
                 .help("Connect, initialize, list tools and check health, with times"),
         )
-        .arg(client(
+        .args(client_arguments())
+}
+
+/// Which server to speak to, and as whom.
+fn client_arguments() -> [Arg; 4] {
+    let client = |name: &'static str, variable: &'static str, help: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .value_name("TEXT")
+            .help(format!("{help} [{variable}]"))
+    };
+    [
+        client(
             "url",
             "TMWS_URL",
             "WebSocket address (default ws://127.0.0.1:8001/)",
-        ))
-        .arg(client("token", "TMWS_TOKEN", "Access token"))
-        .arg(client("agent-id", "TMWS_AGENT_ID", "Agent to act as"))
-        .arg(client(
+        ),
+        client("token", "TMWS_TOKEN", "Access token"),
+        client("agent-id", "TMWS_AGENT_ID", "Agent to act as"),
+        client(
             "namespace",
             "TMWS_AGENT_NAMESPACE",
             "Namespace of the agent",
-        ))
+        ),
+    ]
 }
 
 fn server_arguments() -> Vec<Arg> {

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod call;
+mod client;
 mod command;
 mod doctor;
 mod exit;
@@ -9,6 +10,7 @@ mod migrate;
 mod model;
 mod serve;
 mod settings;
+mod transfer;
 
 use clap::ArgMatches;
 
@@ -34,6 +36,9 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
         Some(("doctor", matches)) => doctor::run(matches),
         Some(("migrate", matches)) => migrate::run(matches),
         Some(("model", matches)) => model::run(matches),
+        Some((command @ ("export" | "import" | "backup" | "restore"), matches)) => {
+            transfer::run(command, matches)
+        }
         Some(("serve", matches)) => serve::run(matches),
         _ => serve::run(&matches),
     }

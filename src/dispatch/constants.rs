@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn lists_are_json_with_each_tool_once() {
         let constants = Constants::new(&Table::default());
-        for (profile, count) in [(ToolProfile::Core, 8), (ToolProfile::Full, 16)] {
+        for (profile, count) in [(ToolProfile::Core, 8), (ToolProfile::Full, 20)] {
             for era in [Era::Legacy, Era::Modern] {
                 let list: Value = sonic_rs::from_slice(constants.tools(era, profile)).unwrap();
                 let mut names: Vec<_> = list["tools"]

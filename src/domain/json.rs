@@ -31,6 +31,27 @@ impl JsonObject {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Levels of nesting, the object itself being the first.
+    pub fn depth(&self) -> usize {
+        let (mut depth, mut deepest) = (0_usize, 0_usize);
+        let (mut in_string, mut escaped) = (false, false);
+        for byte in self.0.bytes() {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = !in_string,
+                _ if in_string => {}
+                b'{' | b'[' => {
+                    depth += 1;
+                    deepest = deepest.max(depth);
+                }
+                b'}' | b']' => depth -= 1,
+                _ => {}
+            }
+        }
+        deepest
+    }
 }
 
 impl Default for JsonObject {
@@ -75,6 +96,17 @@ impl schemars::JsonSchema for JsonObject {
 #[cfg(test)]
 mod tests {
     use super::JsonObject;
+
+    #[test]
+    fn depth_counts_brackets_outside_strings() {
+        for (text, depth) in [
+            ("{}", 1),
+            (r#"{"a":"[{\"["}"#, 1),
+            (r#"{"a":[{}],"b":[]}"#, 3),
+        ] {
+            assert_eq!(JsonObject::parse(text).unwrap().depth(), depth, "{text}");
+        }
+    }
 
     #[test]
     fn only_whole_objects_are_taken() {

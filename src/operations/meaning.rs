@@ -76,6 +76,11 @@ impl Meaning {
         self.missed.notified().await;
     }
 
+    /// Tells that memories were stored without vectors.
+    pub(super) fn note_missed(&self) {
+        self.missed.notify_one();
+    }
+
     /// Asks for a change to another model.
     pub(super) fn switch(&self, to: config::Embedding) -> oneshot::Receiver<Result<(), String>> {
         let (reply, answer) = oneshot::channel();

@@ -13,6 +13,7 @@ mod meaning;
 mod memory;
 mod memory_recall;
 mod memory_search;
+mod memory_transfer;
 mod memory_write;
 mod operation;
 mod services;
@@ -23,6 +24,7 @@ mod table;
 mod upkeep;
 
 pub use meaning::{Meaning, Switch};
+pub use memory_transfer::{Misfit, check_record, export_page, read_record};
 pub use operation::{Later, Operation, Outcome, Scope, Tool, Touches};
 pub use services::{Context, Services};
 pub use system::{Stats, stats};

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use super::operation::Operation;
 use super::{
-    agent, embedding, memory, memory_recall, memory_search, memory_write, session, system,
+    agent, embedding, memory, memory_recall, memory_search, memory_transfer, memory_write, session,
+    system,
 };
 
 /// The operations, made once for the process.
@@ -20,6 +21,7 @@ impl Default for Table {
         operations.extend(memory_search::rows());
         operations.extend(memory_recall::rows());
         operations.extend(memory::rows());
+        operations.extend(memory_transfer::rows());
         operations.extend(agent::rows());
         operations.extend(system::rows());
         operations.extend(embedding::rows());
@@ -87,6 +89,8 @@ mod tests {
             ("memory/share", &["share_memory"]),
             ("memory/history", &["memory_history"]),
             ("memory/stats", &["memory_stats", "get_memory_stats"]),
+            ("memory/export", &["export_memories"]),
+            ("memory/import", &["import_memories"]),
             ("agent/register", &["register_agent"]),
             ("agent/switch", &["switch_agent"]),
             ("agent/info", &["get_current_agent", "get_agent_info"]),

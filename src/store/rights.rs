@@ -4,10 +4,8 @@
 //! backend's own terms, and `tests/store` holds the two against each other.
 
 use super::{StoreError, Viewer};
+pub use crate::domain::memory::GRANTS_MAX;
 use crate::domain::{Access, Memory, Permission, Violation};
-
-/// Grants on one memory; each is looked at whenever the memory is indexed.
-pub const GRANTS_MAX: usize = 1_000;
 
 /// Each level includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

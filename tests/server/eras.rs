@@ -118,7 +118,7 @@ fn a_client_chooses_its_tool_profile() {
             let mut client = connect(server.ws, path, &[("X-Tool-Profile", field)]).await;
             client.initialize("2025-11-25").await;
             let first = client.result("tools/list", json!({})).await;
-            assert_eq!(first["tools"].as_array().unwrap().len(), 16);
+            assert_eq!(first["tools"].as_array().unwrap().len(), 20);
             assert_eq!(first, client.result("tools/list", json!({})).await);
             assert_eq!(
                 client.error("tools/list", json!({"cursor": "x"})).await.0,

@@ -11,6 +11,12 @@ pub const TAGS_MAX: usize = 32;
 pub const TAG_CHARS_MAX: usize = 64;
 /// Bytes of a memory's metadata: it travels with every hit of a search.
 pub const METADATA_BYTES_MAX: usize = 16 * 1024;
+/// Levels of nesting in a memory's metadata: a message may have 64 (`config::limits`), and what is
+/// stored must come back in one, wrapped as a record in the answer or the argument of a tool call
+/// in a batch.
+pub const METADATA_DEPTH_MAX: usize = 48;
+/// Agents that one memory is shared with; each is looked at whenever the memory is indexed.
+pub const GRANTS_MAX: usize = 1_000;
 /// Characters of `source` and `type`.
 pub const LABEL_CHARS_MAX: usize = 256;
 /// Ids, agents or tags in one criterion.
@@ -91,6 +97,13 @@ pub(super) fn check_metadata(metadata: &JsonObject) -> Result<(), Violation> {
         return Err(Violation::new(
             "metadata",
             format!("exceeds {METADATA_BYTES_MAX} bytes, has {bytes}"),
+        ));
+    }
+    let depth = metadata.depth();
+    if depth > METADATA_DEPTH_MAX {
+        return Err(Violation::new(
+            "metadata",
+            format!("nests deeper than {METADATA_DEPTH_MAX} levels, has {depth}"),
         ));
     }
     Ok(())

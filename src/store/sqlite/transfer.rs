@@ -1,11 +1,13 @@
 //! Memories out of the store and into it, with everything that hangs on them.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
+use uuid::Uuid;
 
 use super::create::insert;
 use super::recall;
-use super::rows::{agent_key, by_id, by_seq, join_list};
+use super::rows::{agent_key, by_seq, join_list};
 use super::writer::Batch;
+use crate::domain::memory::RELEVANCE_NEW;
 use crate::domain::{Grant, Imported, Page, Permission, Record, Timestamp};
 use crate::store::StoreError;
 use crate::store::cursor;
@@ -40,9 +42,15 @@ pub(super) fn export(
 }
 
 fn record(connection: &Connection, seq: i64, now: Timestamp) -> Result<Option<Record>, StoreError> {
-    let Some(stored) = by_seq(connection, seq, now)? else {
+    let Some(mut stored) = by_seq(connection, seq, now)? else {
         return Ok(None);
     };
+    // As it was at the latest read: from there it decays again wherever it is imported.
+    let sql = "SELECT relevance FROM memory_access WHERE memory = ?1";
+    let relevance = connection
+        .prepare_cached(sql)?
+        .query_row([seq], |row| row.get(0));
+    stored.memory.relevance = relevance.optional()?.unwrap_or(RELEVANCE_NEW);
     let sql = "SELECT namespace, agent, permission FROM memory_grant WHERE memory = ?1
          ORDER BY namespace, agent";
     let mut statement = connection.prepare_cached(sql)?;
@@ -65,11 +73,14 @@ fn record(connection: &Connection, seq: i64, now: Timestamp) -> Result<Option<Re
     }))
 }
 
-/// Stores records whose ids are not known yet.
+/// Stores records whose ids are not known yet and whose time is not over.
 pub(super) fn import(batch: &mut Batch<'_>, records: &[Record]) -> Result<Imported, StoreError> {
     let mut imported = Imported::default();
     for record in records {
-        if by_id(batch.connection, record.memory.id, batch.now)?.is_some() {
+        let over = |at: Timestamp| at <= batch.now;
+        if record.memory.expires_at.is_some_and(over)
+            || is_known(batch.connection, record.memory.id)?
+        {
             imported.skipped += 1;
             continue;
         }
@@ -81,10 +92,16 @@ pub(super) fn import(batch: &mut Batch<'_>, records: &[Record]) -> Result<Import
     Ok(imported)
 }
 
+/// True if the id is taken, be it by a memory that has expired and is not removed yet.
+fn is_known(connection: &Connection, id: Uuid) -> Result<bool, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT 1 FROM memory WHERE id = ?1")?;
+    Ok(statement.exists([id.as_bytes()])?)
+}
+
 /// Writes what a new memory does not have.
 fn restore(connection: &Connection, seq: i64, record: &Record) -> Result<(), StoreError> {
     let memory = &record.memory;
-    let superseded_by = memory.superseded_by.as_ref().map(uuid::Uuid::as_bytes);
+    let superseded_by = memory.superseded_by.as_ref().map(Uuid::as_bytes);
     let update = "UPDATE memory SET change = ?2, changed_by = ?3, superseded_by = ?4,
              superseded_at = iif(?4 IS NULL, NULL, ?5), deleted_at = iif(?6, ?5, NULL)
          WHERE seq = ?1";
@@ -139,7 +156,7 @@ fn restore(connection: &Connection, seq: i64, record: &Record) -> Result<(), Sto
                 revision.recorded_at.as_micros(),
                 join_list(&revision.tags),
                 revision.importance,
-                revision.superseded_by.as_ref().map(uuid::Uuid::as_bytes),
+                revision.superseded_by.as_ref().map(Uuid::as_bytes),
                 revision.content,
             ])?;
     }

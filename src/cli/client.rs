@@ -1,0 +1,204 @@
+//! A WebSocket client of a running server, for the commands that need one.
+
+use clap::ArgMatches;
+use fastwebsockets::{Frame, OpCode, Payload, WebSocket};
+use http::header::{
+    AUTHORIZATION, CONNECTION, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http_body_util::Empty;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use sonic_rs::Value;
+use tokio::net::TcpStream;
+
+use super::command::URL_DEFAULT;
+use super::{Exit, complain, text};
+use crate::rpc::json::Member;
+
+/// Bytes of an answer: a memory with a long history travels whole.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
+
+/// Why a command has no result.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The arguments are wrong.
+    Usage(String),
+    /// Nothing listens there.
+    Absent(String),
+    /// Something listens there, but no server answered as it should.
+    Unreachable(String),
+    /// The server's error, as JSON.
+    Refused(Value),
+    /// Something else failed while it ran.
+    Failed(String),
+}
+
+impl Failure {
+    /// Reports the failure and tells how the process ends.
+    pub(super) fn report(&self) -> Exit {
+        match self {
+            Self::Usage(problem) => {
+                complain(problem);
+                Exit::Usage
+            }
+            Self::Absent(problem) | Self::Unreachable(problem) => {
+                complain(problem);
+                Exit::Unreachable
+            }
+            Self::Refused(error) => {
+                complain(&pretty(error));
+                Exit::Refused
+            }
+            Self::Failed(problem) => {
+                complain(problem);
+                Exit::Failure
+            }
+        }
+    }
+}
+
+/// One connection to the server.
+pub(super) struct Client {
+    socket: WebSocket<TokioIo<Upgraded>>,
+}
+
+struct Spawner;
+
+impl<F> hyper::rt::Executor<F> for Spawner
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, future: F) {
+        tokio::spawn(future);
+    }
+}
+
+/// A setting of the client: from its flag, or else from its variable.
+pub(super) fn setting(matches: &ArgMatches, name: &str, variable: &str) -> Option<String> {
+    text(matches, name)
+        .map(str::to_owned)
+        .or_else(|| std::env::var(variable).ok())
+}
+
+/// The address of the server, if one was named.
+pub(super) fn url(matches: &ArgMatches) -> Option<String> {
+    setting(matches, "url", "TMWS_URL")
+}
+
+#[derive(Deserialize)]
+struct Reply<'a> {
+    #[serde(borrow, default)]
+    result: Member<'a>,
+    error: Option<Value>,
+}
+
+impl Client {
+    /// Connects to the server that was named, or to the usual one of this machine.
+    pub(super) async fn connect(matches: &ArgMatches) -> Result<Self, Failure> {
+        let url = url(matches).unwrap_or_else(|| URL_DEFAULT.to_owned());
+        let uri: http::Uri = url
+            .parse()
+            .map_err(|_| Failure::Usage(format!("{url:?} is not an address")))?;
+        if uri.scheme_str() != Some("ws") {
+            return Err(Failure::Usage(format!("{url:?} does not begin with ws://")));
+        }
+        let unreachable =
+            |error: &dyn std::fmt::Display| Failure::Unreachable(format!("{url}: {error}"));
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(80)))
+            .await
+            .map_err(|error| Failure::Absent(format!("{url}: {error}")))?;
+        // A request is one write, so waiting for more would only delay it.
+        stream
+            .set_nodelay(true)
+            .map_err(|error| unreachable(&error))?;
+        let mut request =
+            http::Request::get(uri.path_and_query().map_or("/", |target| target.as_str()))
+                .header(
+                    HOST,
+                    uri.authority().map_or("", |authority| authority.as_str()),
+                )
+                .header(UPGRADE, "websocket")
+                .header(CONNECTION, "upgrade")
+                .header(SEC_WEBSOCKET_KEY, fastwebsockets::handshake::generate_key())
+                .header(SEC_WEBSOCKET_VERSION, "13")
+                .header(SEC_WEBSOCKET_PROTOCOL, "mcp");
+        if let Some(token) = setting(matches, "token", "TMWS_TOKEN") {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        for (name, variable, header) in [
+            ("agent-id", "TMWS_AGENT_ID", "X-Agent-ID"),
+            ("namespace", "TMWS_AGENT_NAMESPACE", "X-Agent-Namespace"),
+        ] {
+            if let Some(value) = setting(matches, name, variable) {
+                request = request.header(header, value);
+            }
+        }
+        let request = request
+            .body(Empty::<bytes::Bytes>::new())
+            .map_err(|error| Failure::Usage(error.to_string()))?;
+        let (mut socket, _) = fastwebsockets::handshake::client(&Spawner, request, stream)
+            .await
+            .map_err(|error| unreachable(&error))?;
+        socket.set_max_message_size(ANSWER_BYTES_MAX);
+        Ok(Self { socket })
+    }
+
+    /// Sends a request and waits for its answer.
+    pub(super) async fn request<T: DeserializeOwned>(
+        &mut self,
+        method: &str,
+        params: &str,
+    ) -> Result<T, Failure> {
+        let lost = |error: fastwebsockets::WebSocketError| {
+            Failure::Unreachable(format!("the connection was lost: {error}"))
+        };
+        let method =
+            sonic_rs::to_string(method).map_err(|error| Failure::Usage(error.to_string()))?;
+        let message =
+            format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":{method},\"params\":{params}}}");
+        let frame = Frame::text(Payload::Owned(message.into_bytes()));
+        self.socket.write_frame(frame).await.map_err(lost)?;
+        let mut text = Vec::new();
+        loop {
+            let frame = self.socket.read_frame().await.map_err(lost)?;
+            match frame.opcode {
+                OpCode::Text | OpCode::Continuation => {
+                    text.extend_from_slice(&frame.payload);
+                    if frame.fin {
+                        break;
+                    }
+                }
+                OpCode::Close => {
+                    let reason = frame.payload.get(2..).unwrap_or_default();
+                    let reason = String::from_utf8_lossy(reason);
+                    return Err(Failure::Unreachable(format!(
+                        "the server closed the connection: {reason}"
+                    )));
+                }
+                OpCode::Binary | OpCode::Ping | OpCode::Pong => {}
+            }
+        }
+        let foreign = || Failure::Unreachable("the answer is not of this protocol".to_owned());
+        let reply: Reply<'_> = sonic_rs::from_slice(&text).map_err(|_| foreign())?;
+        if let Some(error) = reply.error {
+            return Err(Failure::Refused(error));
+        }
+        sonic_rs::from_str(reply.result.raw().unwrap_or("null")).map_err(|_| foreign())
+    }
+
+    /// Says goodbye.
+    pub(super) async fn close(mut self) {
+        // The result is there already; a lost connection changes nothing about it.
+        let _ = self.socket.write_frame(Frame::close(1000, b"")).await;
+    }
+}
+
+/// JSON for people.
+pub(super) fn pretty(value: &Value) -> String {
+    sonic_rs::to_string_pretty(value).unwrap_or_else(|_| value.to_string())
+}
