@@ -131,6 +131,27 @@ impl Index {
         }
     }
 
+    /// Adds a memory at the start of the store, whose terms [`settle`](Self::settle) sorts in.
+    pub fn load(&self, seq: i64, document: &Document) {
+        let place = |scope| {
+            let (number, segment) = self.segment(scope);
+            let slot = segment.write().load(seq, document, &mut self.names.write());
+            (number, slot)
+        };
+        let places = Places {
+            home: place(home_of(document)),
+            copies: copies_of(document).map(place).collect(),
+        };
+        self.places.lock().insert(seq, places);
+    }
+
+    /// Makes the memories that were loaded ready to be found by their words. A search that comes
+    /// before does it for its own segments.
+    pub fn settle(&self) {
+        let segments = self.segments.read().all.clone();
+        segments.iter().for_each(settle);
+    }
+
     /// Writes or replaces the vector of a memory.
     pub fn set_vector(&self, seq: i64, scale: f32, codes: &[i8]) {
         for (number, slot) in self
@@ -196,11 +217,19 @@ impl Index {
         if !owned_only {
             scopes.push(Scope::Granted(viewer.clone()));
         }
-        scopes
+        let visible: Vec<_> = scopes
             .iter()
             .filter_map(|scope| segments.by_scope.get(scope))
             .map(|number| Arc::clone(&segments.all[*number as usize]))
-            .collect()
+            .collect();
+        visible.iter().for_each(settle);
+        visible
+    }
+}
+
+fn settle(segment: &Arc<RwLock<Segment>>) {
+    if segment.read().has_terms_aside() {
+        segment.write().sort_terms_in();
     }
 }
 

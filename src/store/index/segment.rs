@@ -50,6 +50,28 @@ pub(super) struct Segment {
 impl Segment {
     /// Adds a memory and returns its slot.
     pub(super) fn push(&mut self, seq: i64, document: &Document, names: &mut Names) -> u32 {
+        let slot = self.push_without_terms(seq, document, names);
+        self.postings.push(slot, &document.terms);
+        slot
+    }
+
+    /// The same at the start of the store; the terms are sorted in later.
+    pub(super) fn load(&mut self, seq: i64, document: &Document, names: &mut Names) -> u32 {
+        let slot = self.push_without_terms(seq, document, names);
+        self.postings.put_aside(slot, &document.terms);
+        slot
+    }
+
+    /// Are there terms to be sorted in?
+    pub(super) fn has_terms_aside(&self) -> bool {
+        self.postings.has_aside()
+    }
+
+    pub(super) fn sort_terms_in(&mut self) {
+        self.postings.sort_in();
+    }
+
+    fn push_without_terms(&mut self, seq: i64, document: &Document, names: &mut Names) -> u32 {
         let slot = self.entries.len() as u32;
         let always = document.times == Times::default();
         let mut optional =
@@ -77,7 +99,6 @@ impl Segment {
         let vector = document.vector.as_ref();
         self.vectors
             .push(vector.map(|(scale, codes)| (*scale, &codes[..])));
-        self.postings.push(slot, &document.terms);
         self.live += 1;
         slot
     }

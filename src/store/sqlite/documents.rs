@@ -67,7 +67,7 @@ pub(super) fn load(connection: &Connection, index: &Index) -> Result<(), StoreEr
     while let Some(row) = rows.next()? {
         let (seq, mut document) = document(row)?;
         document.grantees = grants.remove(&seq).unwrap_or_default();
-        index.put(seq, Some(&document));
+        index.load(seq, &document);
     }
     Ok(())
 }

@@ -63,6 +63,8 @@ impl Threads {
             directory: directory.clone(),
         };
         threads.spawn("store-writer", move || writing.run())?;
+        let index = threads.index.clone();
+        threads.spawn("store-index", move || index.settle())?;
         for place in 0..threads.reader_count {
             let reading = reader::Reader {
                 connection: directory.open_reader()?,
@@ -117,7 +119,7 @@ impl Threads {
         let (writers, readers): (Vec<_>, Vec<_>) = handles
             .into_iter()
             .partition(|handle| handle.thread().name() == Some("store-writer"));
-        for _ in &readers {
+        for _ in 0..self.reader_count {
             let _ = self.readers.send(reader::Message::Close);
         }
         for handle in readers {
