@@ -7,12 +7,12 @@ use std::time::Duration;
 use clap::ArgMatches;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use sonic_rs::{JsonValueTrait, Value};
+use sonic_rs::JsonValueTrait;
 
 use super::super::client::{self, Client, Failure};
 use super::super::settings::Sources;
 use super::super::text;
-use crate::config::Config;
+use crate::config::{Config, Problems, Value};
 use crate::domain::{Imported, Page, Record};
 use crate::operations::{check_record, export_page};
 use crate::store::sqlite::{self, OpenError, SqliteOptions, SqliteStore};
@@ -75,7 +75,8 @@ pub(super) async fn open(
     purpose: Purpose,
 ) -> Result<Box<dyn Vault>, Failure> {
     let server_named = client::url(matches).is_some();
-    if server_named || text(matches, "data_dir").is_none() {
+    let dir_named = text(matches, "data_dir").is_some();
+    if server_named || !dir_named {
         match tokio::time::timeout(PAGE_SECONDS_MAX, Client::connect(matches)).await {
             Ok(Ok(client)) => return Ok(Box::new(Server(client))),
             Ok(Err(Failure::Absent(_))) if !server_named => {}
@@ -83,10 +84,17 @@ pub(super) async fn open(
             Err(_) => return Err(late()),
         }
     }
-    let config = Sources::new(matches)
-        .gather()
-        .and_then(|settings| Config::from_settings(&settings))
-        .map_err(|problems| Failure::Usage(problems.to_string()))?;
+    let usage = |problems: Problems| Failure::Usage(problems.to_string());
+    let settings = Sources::new(matches).gather().map_err(usage)?;
+    let config = Config::from_settings(&settings).map_err(usage)?;
+    let elsewhere =
+        matches!(settings.get("database_url").0, Value::Text(url) if url.starts_with("postgres"));
+    if elsewhere && !dir_named {
+        // The embedded store beside it would be the wrong one, and seem to be the right one.
+        return Err(Failure::Unreachable(
+            "no server runs, and database_url names a store that only a server opens".to_owned(),
+        ));
+    }
     Ok(Box::new(Direct::open(&config, purpose)?))
 }
 
@@ -165,7 +173,7 @@ impl Vault for Server {
 }
 
 /// The record that the server's error is about, if it is about one.
-fn rejection(error: Value) -> Rejection {
+fn rejection(error: sonic_rs::Value) -> Rejection {
     let Some(index) = error["data"]["index"].as_u64() else {
         return Rejection::Page(Failure::Refused(error));
     };
