@@ -365,7 +365,6 @@ mod tests {
             ("TMWS_AUTH_ENABLED", "true"),
             ("TMWS_ENVIRONMENT", "production"),
             ("TMWS_REDIS_URL", "redis://localhost"),
-            ("TMWS_DATABASE_URL", "postgresql://localhost/tmws"),
             ("TMWS_SSL_CERT_FILE", "cert.pem"),
             ("TMWS_RATE_LIMIT_ENABLED", "true"),
         ] {

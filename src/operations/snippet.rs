@@ -45,7 +45,8 @@ pub(super) fn around(text: &str, query: &str, bytes: usize) -> String {
             first += 1;
         }
         if count > most && words[last].1 - words[first].0 <= bytes {
-            (best, most) = ((first, last), count);
+            let from = (first..=last).find(|word| answers[*word]).unwrap_or(last);
+            (best, most) = ((from, last), count);
         }
     }
     if most == 0 {

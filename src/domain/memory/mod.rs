@@ -14,7 +14,7 @@ use uuid::Uuid;
 pub use query::{Filter, Hit, Mode, Order, Page, Parts, Recall, Search, SearchPage};
 pub use record::{Grant, Imported, Record};
 pub use relevance::{
-    RELEVANCE_HALF_LIFE, RELEVANCE_NEW, Retention, UpkeepReport, decayed, reinforced,
+    RELEVANCE_HALF_LIFE, RELEVANCE_NEW, Retention, UpkeepReport, decayed, reinforced, relevance_at,
 };
 pub use rules::*;
 

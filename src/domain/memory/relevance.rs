@@ -22,6 +22,11 @@ pub fn decayed(relevance: f64, since: Timestamp, now: Timestamp, half_life: Dura
     relevance * 0.5_f64.powf(elapsed / half_life.as_micros().max(1) as f64)
 }
 
+/// What `relevance` at `since` has become at `now`, as a memory shows it: in ten-thousandths.
+pub fn relevance_at(relevance: f64, since: Timestamp, now: Timestamp) -> f64 {
+    (decayed(relevance, since, now, RELEVANCE_HALF_LIFE) * 1e4).round() / 1e4
+}
+
 /// What `relevance` becomes by `reads` reads at once.
 pub fn reinforced(relevance: f64, reads: u64) -> f64 {
     1.0 - (1.0 - relevance) * (1.0 - REINFORCEMENT).powf(reads as f64)

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::failure::Failure;
 use super::query::Query;
-use crate::domain::memory::{RELEVANCE_HALF_LIFE, RELEVANCE_NEW, decayed};
+use crate::domain::memory::{RELEVANCE_NEW, relevance_at};
 use crate::domain::{Access, AgentKey, JsonObject, Memory, Permission, Timestamp};
 use crate::store::StoreError;
 
@@ -104,7 +104,7 @@ pub(super) fn stored(row: &Row, now: Timestamp) -> Result<Stored, Failure> {
             supersedes: column(row, 19)?,
             superseded_by: column(row, 20)?,
             access_count: column::<i64>(row, 21)? as u64,
-            relevance: decayed(relevance, since, now, RELEVANCE_HALF_LIFE),
+            relevance: relevance_at(relevance, since, now),
             last_accessed_at,
         },
         change: column(row, 22)?,

@@ -13,7 +13,7 @@ use super::query::Query;
 use super::recall::revision;
 use super::rows::{self, column};
 use super::scope::Scope;
-use crate::domain::{AgentKey, Grant, Imported, Page, Permission, Record, Revision};
+use crate::domain::{AgentKey, Grant, Imported, Page, Permission, Record, Revision, Timestamp};
 use crate::store::{StoreError, cursor};
 
 /// Memories in the order of their creation, deleted ones included; what has expired is gone.
@@ -68,7 +68,10 @@ pub(super) async fn export(
             .or_default()
             .push(revision(row)?);
     }
-    let stored = answers[0].iter().map(|row| rows::stored(row, now));
+    // Relevance as of the latest read, as it is stored: a copy decays from there.
+    let stored = answers[0]
+        .iter()
+        .map(|row| rows::stored(row, Timestamp::EPOCH));
     let mut stored = stored.collect::<Result<Vec<_>, _>>()?;
     stored.sort_by_key(|stored| stored.seq);
     let record = |stored: rows::Stored| Record {
@@ -103,8 +106,12 @@ pub(super) async fn import(shard: &Shard, records: Vec<Record>) -> Result<Import
         for row in &answers[0] {
             known.insert(column(row, 0)?);
         }
+        // What has expired since it was exported is not brought back to life.
+        let now = shard.now();
+        let lives = |record: &&Record| record.memory.expires_at.is_none_or(|end| end > now);
         let fresh: Vec<&Record> = records
             .iter()
+            .filter(lives)
             .filter(|record| known.insert(record.memory.id))
             .collect();
         let news = fresh

@@ -8,7 +8,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
 use uuid::Uuid;
 
-use crate::domain::memory::{RELEVANCE_HALF_LIFE, RELEVANCE_NEW, decayed};
+use crate::domain::memory::{RELEVANCE_NEW, relevance_at};
 use crate::domain::{Access, AgentKey, JsonObject, Memory, Timestamp};
 use crate::store::StoreError;
 
@@ -105,7 +105,7 @@ pub(super) fn stored(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<Stored> 
             supersedes: optional_id(row, 19)?,
             superseded_by: optional_id(row, 20)?,
             access_count: row.get::<_, i64>(21)? as u64,
-            relevance: decayed(relevance, since, now, RELEVANCE_HALF_LIFE),
+            relevance: relevance_at(relevance, since, now),
             last_accessed_at,
         },
         change: row.get(22)?,
