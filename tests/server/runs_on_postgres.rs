@@ -9,7 +9,7 @@ use crate::harness::{agent, launch, on_both};
 /// A new database of the server that the tests share.
 fn database() -> String {
     let service = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/services/postgres");
-    let url = std::env::var("TMWS_TEST_POSTGRES").unwrap_or_else(|_| {
+    let url = std::env::var("POSTGRES_TEST_URL").unwrap_or_else(|_| {
         let up = Command::new(service).arg("up").output().unwrap();
         assert!(
             up.status.success(),

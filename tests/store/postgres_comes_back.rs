@@ -1,7 +1,7 @@
 //! Whatever happens to PostgreSQL, callers get an error that they may try again after, nothing
 //! that was acknowledged is lost, and the store works again without a restart.
 //!
-//! `TMWS_KILL_CYCLES` says how often it is killed under load.
+//! `KILL_CYCLES` says how often it is killed under load.
 
 use std::cell::RefCell;
 use std::process::Command;
@@ -137,7 +137,7 @@ async fn call(store: PostgresStore, caller: usize, seen: Rc<RefCell<Seen>>) {
 
 #[test]
 fn from_being_killed_under_load() {
-    let cycles = std::env::var("TMWS_KILL_CYCLES")
+    let cycles = std::env::var("KILL_CYCLES")
         .ok()
         .and_then(|text| text.parse().ok());
     let instance = Instance::up("kill", "");

@@ -1,6 +1,6 @@
 //! The PostgreSQL that the tests share, with a database for each of them.
 //!
-//! `TMWS_TEST_POSTGRES` names it by URL; without that, `tests/services/postgres` brings one up.
+//! `POSTGRES_TEST_URL` names it by URL; without that, `tests/services/postgres` brings one up.
 
 use std::process::Command;
 use std::sync::OnceLock;
@@ -73,7 +73,7 @@ impl Drop for Database {
 /// The URL of the shared server.
 fn server() -> &'static str {
     static SERVER: OnceLock<String> = OnceLock::new();
-    SERVER.get_or_init(|| match std::env::var("TMWS_TEST_POSTGRES") {
+    SERVER.get_or_init(|| match std::env::var("POSTGRES_TEST_URL") {
         Ok(url) => url,
         Err(_) => script(&["up"], ""),
     })
@@ -84,7 +84,7 @@ pub(crate) fn script(arguments: &[&str], flags: &str) -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/services/postgres");
     let output = Command::new(path)
         .args(arguments)
-        .env("TMWS_TEST_POSTGRES_FLAGS", flags)
+        .env("POSTGRES_TEST_FLAGS", flags)
         .output()
         .expect("tests/services/postgres runs");
     assert!(
