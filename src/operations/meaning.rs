@@ -26,9 +26,9 @@ use crate::store::Store;
 /// Longest wait of a search for the vectors of what the caller has just stored: some hundred texts
 /// per core. Beyond it they are found by their words.
 const OWN_VECTORS_WAIT: Duration = Duration::from_millis(250);
-/// Longest wait of a create for its vector after the commit, so that its answer can tell of near
-/// duplicates: two short texts per core.
-const VECTOR_WAIT: Duration = Duration::from_millis(5);
+/// Longest wait of a create for its vector after the commit, if the caller wants to know what says
+/// the same: some hundred texts per core.
+const VECTOR_WAIT: Duration = Duration::from_millis(250);
 
 /// The embedder in use and the vectors on their way; shared by all shards.
 pub struct Meaning {
@@ -190,22 +190,28 @@ impl TextVector {
         }
     }
 
-    /// Has the vector of the text that is now stored as `id` attached to it when it is there, and
-    /// waits for it a moment; `None` if it takes longer.
+    /// Has the vector of the text that is now stored as `id` attached to it when it is there;
+    /// returns it if it is there already, or with `wait` within a moment.
     pub(super) async fn attach(
         self,
         store: Rc<dyn Store>,
         id: Uuid,
         text_version: u64,
+        wait: bool,
     ) -> Option<Embedded> {
         match self {
             Self::Missing => None,
             Self::Known(embedded) => Some(embedded),
             Self::Coming(coming) => {
                 let model = coming.embedder.model().clone();
-                let (reply, known) = oneshot::channel();
+                let (reply, mut known) = oneshot::channel();
                 tokio::task::spawn_local(coming.deliver(store, id, text_version, reply));
-                let vector = timeout(VECTOR_WAIT, known).await.ok()?.ok()?;
+                let vector = if wait {
+                    timeout(VECTOR_WAIT, known).await.ok()?.ok()?
+                } else {
+                    tokio::task::yield_now().await;
+                    known.try_recv().ok()?
+                };
                 Some(Embedded { model, vector })
             }
         }
@@ -224,7 +230,7 @@ impl TextVector {
             // The backfill makes up for a failure.
             let _ = store.attach_vectors(&model, vec![new]).await;
         } else {
-            self.attach(store, id, text_version).await;
+            self.attach(store, id, text_version, false).await;
         }
     }
 }

@@ -12,12 +12,12 @@ use super::meaning::TextVector;
 use super::operation::{Operation, Pending, Scope};
 use super::services::{Context, Services};
 use super::snippet;
-use crate::domain::memory::{TAGS_MAX, TTL_SECONDS_MAX};
+use crate::domain::memory::{QUERY_CHARS_MAX, TAGS_MAX, TTL_SECONDS_MAX};
 use crate::domain::{
     Access, Embedded, Filter, JsonObject, Memory, MemoryPatch, Mode, NewMemory, Search, Timestamp,
 };
 use crate::rpc::{Condition, Fault};
-use crate::store::Viewer;
+use crate::store::{Viewer, ranking};
 
 /// Importance of a memory whose owner does not say.
 const IMPORTANCE_DEFAULT: f64 = 0.5;
@@ -90,6 +90,8 @@ arguments! {
         ttl: Option<u64>,
         /// Id of the memory that this one replaces
         supersedes: Option<Uuid>,
+        /// Wait a moment so that near_duplicates compares meanings, not words (default false)
+        check_duplicates: Option<bool>,
     }
 }
 
@@ -99,7 +101,7 @@ struct Created {
     #[serde(flatten)]
     memory: Memory,
     /// What was stored before and says almost the same; absent if that was not looked for because
-    /// the text has no vector yet or too many were being stored.
+    /// too many were being stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     near_duplicates: Option<Vec<NearDuplicate>>,
 }
@@ -109,8 +111,10 @@ struct Created {
 struct NearDuplicate {
     /// The memory.
     id: Uuid,
-    /// Cosine of the two meanings, 0 to 1.
+    /// Likeness, 0 to 1.
     similarity: f64,
+    /// Likeness of what: semantic, or lexical while the meaning of the new one is being computed.
+    by: Mode,
     /// The beginning of its text.
     content: String,
 }
@@ -118,6 +122,7 @@ struct NearDuplicate {
 fn create(context: &Context<'_>, arguments: CreateMemory) -> Result<Pending<Created>, Fault> {
     let viewer = context.viewer();
     let services = Rc::clone(context.services);
+    let wait = arguments.check_duplicates.unwrap_or(false);
     let mut new = NewMemory {
         owner: viewer.key.clone(),
         admin: viewer.admin,
@@ -146,11 +151,8 @@ fn create(context: &Context<'_>, arguments: CreateMemory) -> Result<Pending<Crea
             None => return Err(Fault::new(Condition::Internal, "the store gave no result")),
         };
         let store = Rc::clone(&services.store);
-        let vector = vector.attach(store, memory.id, memory.version).await;
-        let near_duplicates = match vector {
-            Some(vector) => near_duplicates(&services, &viewer, &memory, vector).await,
-            None => None,
-        };
+        let vector = vector.attach(store, memory.id, memory.version, wait).await;
+        let near_duplicates = near_duplicates(&services, &viewer, &memory, vector).await;
         Ok(Created {
             memory,
             near_duplicates,
@@ -158,23 +160,36 @@ fn create(context: &Context<'_>, arguments: CreateMemory) -> Result<Pending<Crea
     }))
 }
 
-/// What the viewer may read and is nearest to a memory; nothing if it cannot be told now.
+/// What the viewer may read and is nearest to a memory, by meaning if that is known and otherwise
+/// by words; nothing if it cannot be told now.
 async fn near_duplicates(
     services: &Services,
     viewer: &Viewer,
     memory: &Memory,
-    vector: Embedded,
+    vector: Option<Embedded>,
 ) -> Option<Vec<NearDuplicate>> {
     let _look = Look::begin(&services.looks)?;
+    let by = match vector {
+        Some(_) => Mode::Semantic,
+        None => Mode::Lexical,
+    };
+    // A text that has all the words of another scores less the longer it is.
+    let best = match by {
+        Mode::Lexical => {
+            let words = ranking::of_memory(&memory.content, None, &[]).words;
+            ranking::length_factor(words)
+        }
+        Mode::Semantic | Mode::Hybrid => 1.0,
+    };
     let search = Search {
-        query: String::new(),
-        mode: Mode::Semantic,
-        vector: Some(vector),
+        query: snippet::beginning(&memory.content, QUERY_CHARS_MAX),
+        mode: by,
+        vector,
         filter: Filter {
             include_shared: true,
             ..Filter::default()
         },
-        similarity_min: Some(NEAR_DUPLICATE_MIN),
+        similarity_min: Some(NEAR_DUPLICATE_MIN * best),
         // The memory itself is among them.
         limit: NEAR_DUPLICATES_MAX + 1,
         cursor: None,
@@ -185,13 +200,15 @@ async fn near_duplicates(
         .hits
         .into_iter()
         .filter(|hit| hit.memory.id != memory.id);
-    let near = others
-        .take(NEAR_DUPLICATES_MAX as usize)
-        .map(|hit| NearDuplicate {
+    let near = others.take(NEAR_DUPLICATES_MAX as usize).map(|hit| {
+        let part = hit.parts.similarity.or(hit.parts.lexical);
+        NearDuplicate {
             id: hit.memory.id,
-            similarity: hit.parts.similarity.unwrap_or_default(),
+            similarity: (part.unwrap_or_default() / best).min(1.0),
+            by,
             content: snippet::beginning(&hit.memory.content, SHOWN_BYTES),
-        });
+        }
+    });
     Some(near.collect())
 }
 

@@ -65,7 +65,8 @@ impl Rows {
     /// Writes the vector of a slot. A vector of another dimension than the first is left out.
     pub fn set(&mut self, slot: usize, scale: f32, codes: &[i8]) {
         let stride = codes.len().next_multiple_of(LANES);
-        if self.stride == 0 {
+        let first = self.stride == 0;
+        if first {
             self.stride = stride;
             self.codes.resize(self.len() * stride, 0);
         }
@@ -78,7 +79,10 @@ impl Rows {
         if !self.bits.is_empty() {
             self.write_bits(slot);
         } else if self.len() >= BITS_ROWS_MIN {
-            self.begin_bits();
+            self.bits = vec![0; self.len() * self.stride / 64];
+            // All others are without a vector if this is the first.
+            let slots = if first { slot..slot + 1 } else { 0..self.len() };
+            slots.for_each(|slot| self.write_bits(slot));
         }
     }
 
@@ -170,13 +174,6 @@ impl Rows {
         near.map(|(slot, _)| slot as u32)
             .filter(|slot| self.scales[*slot as usize] > 0.0 && admit(*slot))
             .collect()
-    }
-
-    fn begin_bits(&mut self) {
-        self.bits = vec![0; self.len() * self.stride / 64];
-        for slot in 0..self.len() {
-            self.write_bits(slot);
-        }
     }
 
     fn write_bits(&mut self, slot: usize) {
