@@ -314,7 +314,7 @@ pub async fn within<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// Asks again until it is so.
-pub async fn until<F: Future<Output = bool>>(mut check: impl FnMut() -> F) {
+pub async fn until(mut check: impl AsyncFnMut() -> bool) {
     let started = Instant::now();
     while !check().await {
         assert!(started.elapsed() < PATIENCE, "it does not happen");
