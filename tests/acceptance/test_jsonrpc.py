@@ -74,6 +74,14 @@ def test_depth_within_the_limit_is_kept(client):
     assert client.result("memory/create", content="deep", metadata=metadata)["metadata"] == metadata
 
 
+def test_metadata_too_deep_to_come_back_is_refused(client):
+    metadata = {"a": 1}
+    for _ in range(57):
+        metadata = {"a": metadata}
+    error = client.error("memory/create", {"content": "deep", "metadata": metadata})
+    assert error["code"] == -32602 and "levels" in error["message"]
+
+
 def test_brackets_inside_strings_are_no_depth(client):
     content = "[" * 5_000 + "{" * 4_000
     assert client.result("memory/create", content=content)["content"] == content

@@ -12,7 +12,7 @@ CORE = [
 ]  # fmt: skip
 MORE = [
     "get_memory", "update_memory", "delete_memory", "share_memory", "memory_history", "memory_stats", "list_agents",
-    "agent_capabilities",
+    "agent_capabilities", "embedding_status", "switch_embedding", "export_memories", "import_memories",
 ]  # fmt: skip
 # Every name of an operation that SPEC 6 and 16 give: method, tool, aliases.
 NAMES = [
@@ -30,6 +30,9 @@ NAMES = [
     ["agent/info", "get_current_agent", "get_agent_info"],
     ["agent/capabilities", "agent_capabilities"],
     ["agent/list", "list_agents"],
+    ["embedding/status", "embedding_status"],
+    ["memory/export", "export_memories"],
+    ["memory/import", "import_memories"],
     ["system/health", "health_check"],
     ["system/stats", "get_system_stats", "get_session_statistics"],
 ]
@@ -105,6 +108,7 @@ def test_every_name_works_as_a_method_and_as_a_tool(client, agent, operation):
             "memory/share": {"id": memory["id"], "agents": ["friend"]},
             "agent/register": {"agent_id": agent},
             "agent/switch": {"agent_id": agent},
+            "memory/import": {"records": []},
         }.get(operation[0], {"id": memory["id"]} if operation[0] in ("memory/get", "memory/history") else {})
         if operation[0] == "memory/delete":
             assert client.result(name, id=memory["id"])["deleted"] is True

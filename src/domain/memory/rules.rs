@@ -11,10 +11,9 @@ pub const TAGS_MAX: usize = 32;
 pub const TAG_CHARS_MAX: usize = 64;
 /// Bytes of a memory's metadata: it travels with every hit of a search.
 pub const METADATA_BYTES_MAX: usize = 16 * 1024;
-/// Levels of nesting in a memory's metadata: a message may have 64 (`config::limits`), and what is
-/// stored must come back in one, wrapped as a record in the answer or the argument of a tool call
-/// in a batch.
-pub const METADATA_DEPTH_MAX: usize = 48;
+/// Levels of nesting in a memory's metadata: a message may have 64 (`config::limits`), and a record
+/// that is imported by a tool call in a batch lies seven levels down, with one to spare.
+pub const METADATA_DEPTH_MAX: usize = 56;
 /// Agents that one memory is shared with; each is looked at whenever the memory is indexed.
 pub const GRANTS_MAX: usize = 1_000;
 /// Characters of `source` and `type`.
