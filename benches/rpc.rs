@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use criterion::{Criterion, Throughput};
 use tmws::config::{self, Config, ToolProfile};
-use tmws::delivery::{Registry, Session};
+use tmws::delivery::{Changes, Outgoing, Registry, Session};
 use tmws::dispatch::{Constants, Dispatcher, McpConnection, Reply};
 use tmws::domain::AgentKey;
 use tmws::embed::Embedder;
@@ -54,6 +54,7 @@ pub(crate) fn dispatch(c: &mut Criterion) {
         .expect("a configuration")
         .embedding;
     let (meaning, _switches) = Meaning::new(Embedder::new(&embedding));
+    let changes = Arc::new(Changes::new(1));
     let services = Rc::new(Services {
         store: Rc::new(store.clone()),
         embedding: Arc::new(embedding),
@@ -61,6 +62,8 @@ pub(crate) fn dispatch(c: &mut Criterion) {
         meaning: Arc::new(meaning),
         looks: Cell::new(0),
         registry: Arc::clone(&registry),
+        inbox: changes.inbox(0),
+        changes,
         metrics: Arc::clone(&metrics),
         process: Arc::new(Process::new("none", 1, "sqlite")),
         content_chars_max: Cell::new(10_000),
@@ -71,7 +74,8 @@ pub(crate) fn dispatch(c: &mut Criterion) {
     let dispatcher = Rc::new(Dispatcher::new(table, constants, services, counts));
     let agent = AgentKey::new("default", "bench").expect("a name");
     let session = Rc::new(Session::open(&registry, agent, Vec::new()));
-    let mut connection = McpConnection::new(session, ToolProfile::Core);
+    let outlet = Outgoing::of_stream().outlet(0);
+    let mut connection = McpConnection::new(session, ToolProfile::Core, outlet);
     let mut out = Vec::new();
     let initialize = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}"#;
     assert!(matches!(

@@ -132,6 +132,7 @@ fn reads(c: &mut Criterion, loaded: &Loaded) {
                         order,
                         limit: 10,
                         cursor: None,
+                        counts_access: true,
                     };
                     let page = runtime.block_on(store.recall_memories(&viewer, recall));
                     assert_eq!(page.expect("answered").items.len(), 10);

@@ -22,7 +22,7 @@ fuzz_target!(|bytes: &[u8]| {
             let whole = jsonrpc::parse_request::<ToolsCall, ToolCall<'_>>(text);
             assert!(whole.is_none_or(|(whole, _)| whole == id && call.method == "tools/call"));
         }
-        Ok(Message::Notification(_) | Message::Response | Message::Batch(_)) => return,
+        Ok(Message::Notification(_) | Message::Response { .. } | Message::Batch(_)) => return,
         Err(malformed) => jsonrpc::write_error(&mut out, malformed.id.as_deref(), &malformed.fault),
     }
     let answer = std::str::from_utf8(&out).expect("an answer is text");

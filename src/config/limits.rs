@@ -69,6 +69,31 @@ pub const DEFLATE_WINDOW_BITS: u8 = 10;
 /// Events that other threads may leave for a shard before they are refused.
 pub const MAILBOX_EVENTS_MAX: usize = 4_096;
 
+/// Bytes of messages that tasks may leave for all WebSockets of a shard between two of its turns:
+/// progress, changes and requests of ours, a few hundred bytes each.
+pub const OUTGOING_BYTES_MAX: usize = 64 << 20;
+
+/// Changes that wait for the watchers of a shard; beyond it they are told that anything may have
+/// changed. A turn of writes brings a few hundred.
+pub const CHANGES_WAITING_MAX: usize = 4_096;
+
+/// Requests of ours that one client may leave unanswered: a call asks one after the other, and
+/// a connection has [`REQUESTS_IN_FLIGHT_MAX`] of them.
+pub const ASKS_MAX: usize = 64;
+
+/// Seconds that a client may take to answer a request of ours: behind it stands a person who reads
+/// a form.
+pub const ASKED_SECONDS_MAX: u64 = 300;
+
+/// Subscriptions (listen requests) of one connection: a client needs one, gateways a few.
+pub const LISTENS_MAX: usize = 32;
+
+/// Resources that one connection may watch: each costs a read of the store per change.
+pub const WATCHED_URIS_MAX: usize = 256;
+
+/// Bytes of a resource's URI.
+pub const URI_BYTES_MAX: usize = 512;
+
 /// Bytes of an id of a JSON-RPC request: ids are echoed, and a caller must not make us store a
 /// document for the time of its request.
 pub const REQUEST_ID_BYTES_MAX: usize = 256;

@@ -1,7 +1,13 @@
-//! Sessions: one agent's presence on the server.
+//! Sessions: one agent's presence on the server; and what reaches a client besides answers.
 
+mod changes;
+mod exchange;
+mod outlet;
 mod registry;
 mod session;
 
+pub use changes::{Change, Changes, Inbox, News};
+pub use exchange::{AskError, Asks, Exchange};
+pub use outlet::{Outgoing, Outlet};
 pub use registry::{Presence, Registry};
 pub use session::{Session, Transport};

@@ -9,8 +9,8 @@ use futures_util::future::join_all;
 use serde::Deserialize;
 
 use super::{Answer, Dispatcher, Reply};
-use crate::config::ToolProfile;
-use crate::delivery::Session;
+use super::mcp::{Caller, Request, notified};
+use crate::delivery::Outlet;
 use crate::operations::Touches;
 use crate::rpc::json::Member;
 use crate::rpc::jsonrpc::{self, Call, Message};
@@ -46,8 +46,8 @@ impl Dispatcher {
     /// Answers a batch of the revision that has them.
     pub(super) fn batch(
         self: &Rc<Self>,
-        session: &Rc<Session>,
-        profile: ToolProfile,
+        caller: &Rc<Caller>,
+        outlet: &Outlet,
         text: &str,
         out: &mut Vec<u8>,
     ) -> Reply {
@@ -59,11 +59,12 @@ impl Dispatcher {
                 return Reply::Written;
             }
         };
-        let (dispatcher, session) = (Rc::clone(self), Rc::clone(session));
+        let (dispatcher, caller) = (Rc::clone(self), Rc::clone(caller));
+        let outlet = outlet.clone();
         let answer: Answer = Box::pin(async move {
             let answers = chains
                 .into_iter()
-                .map(|chain| dispatcher.follow(&session, profile, chain));
+                .map(|chain| dispatcher.follow(&caller, &outlet, chain));
             let mut answers: Vec<(usize, Vec<u8>)> =
                 join_all(answers).await.into_iter().flatten().collect();
             answers.sort_unstable_by_key(|(position, _)| *position);
@@ -169,16 +170,16 @@ impl Dispatcher {
 
     async fn follow(
         self: &Rc<Self>,
-        session: &Rc<Session>,
-        profile: ToolProfile,
+        caller: &Rc<Caller>,
+        outlet: &Outlet,
         chain: Chain,
     ) -> Vec<(usize, Vec<u8>)> {
         let mut answers = Vec::with_capacity(chain.len());
         for (position, text) in chain {
             let mut out = Vec::new();
-            match self.entry(session, profile, &text, &mut out) {
+            match self.entry(caller, outlet, &text, &mut out) {
                 Reply::Written => answers.push((position, out)),
-                Reply::Silent => {}
+                Reply::Silent | Reply::Stream => {}
                 Reply::Later(answer) | Reply::Alone(answer) => {
                     answers.push((position, answer.await));
                 }
@@ -189,19 +190,26 @@ impl Dispatcher {
 
     fn entry(
         self: &Rc<Self>,
-        session: &Rc<Session>,
-        profile: ToolProfile,
+        caller: &Rc<Caller>,
+        outlet: &Outlet,
         text: &str,
         out: &mut Vec<u8>,
     ) -> Reply {
         let (id, fault) = match jsonrpc::parse(text) {
             Ok(Message::Request { id, call }) => {
-                match self.batched(session, profile, &id, &call, out) {
+                match self.batched(caller, outlet, &id, &call, out) {
                     Ok(reply) => return reply,
                     Err(fault) => (Some(id.into_owned()), fault),
                 }
             }
-            Ok(Message::Notification(_) | Message::Response) => return Reply::Silent,
+            Ok(Message::Notification(call)) => {
+                notified(caller, &call);
+                return Reply::Silent;
+            }
+            Ok(Message::Response { id, outcome }) => {
+                caller.answered(&id, outcome.as_deref().map_err(AsRef::as_ref));
+                return Reply::Silent;
+            }
             Ok(Message::Batch(_)) => (
                 None,
                 Fault::new(Condition::InvalidRequest, "a batch inside a batch"),
@@ -214,8 +222,8 @@ impl Dispatcher {
 
     fn batched(
         self: &Rc<Self>,
-        session: &Rc<Session>,
-        profile: ToolProfile,
+        caller: &Rc<Caller>,
+        outlet: &Outlet,
         id: &str,
         call: &Call<'_>,
         out: &mut Vec<u8>,
@@ -226,7 +234,13 @@ impl Dispatcher {
                 "initialize stands outside of batches",
             ));
         }
-        self.answer(session, profile, Era::Legacy, id, call, out)
+        let request = Request {
+            caller,
+            era: Era::Legacy,
+            id,
+            outlet,
+        };
+        self.answer(request, call, out)
     }
 }
 

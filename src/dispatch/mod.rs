@@ -5,7 +5,6 @@
 //! of the shard.
 
 mod batch;
-mod constants;
 mod mcp;
 mod reuse;
 mod wrapping;
@@ -17,13 +16,13 @@ use std::time::{Duration, Instant};
 
 use bumpalo::Bump;
 
-pub use constants::Constants;
-pub use mcp::McpConnection;
+pub use mcp::{Caller, Constants, McpConnection};
 
 use crate::delivery::Session;
 use crate::operations::{Context, Later, Operation, Outcome, Services, Table};
 use crate::rpc::{Condition, Fault};
 use crate::telemetry::ShardMetrics;
+use mcp::Watches;
 use reuse::Recent;
 
 /// What a message leads to.
@@ -34,7 +33,9 @@ pub enum Reply {
     Silent,
     /// The answer's bytes, later.
     Later(Answer),
-    /// The same, and nothing else of this connection may begin before it: it changes who acts.
+    /// Everything comes by the outlet, until the subscription ends.
+    Stream,
+    /// An answer like `Later`, and nothing else of this connection may begin before it: it changes who acts.
     Alone(Answer),
 }
 
@@ -52,6 +53,7 @@ pub struct Dispatcher {
     /// Plans of batches; reset after each.
     arena: RefCell<Bump>,
     recent: RefCell<Recent>,
+    watches: Rc<Watches>,
     /// The end of the latest call or the start of the turn: where the next call's time begins, so
     /// that each takes one look at the clock.
     clock: Cell<Instant>,
@@ -76,6 +78,7 @@ impl Dispatcher {
         metrics: Arc<ShardMetrics>,
     ) -> Self {
         Self {
+            watches: Watches::new(Arc::clone(&services.inbox)),
             table,
             constants,
             services,

@@ -1,5 +1,7 @@
 //! How an operation's result becomes an answer.
 
+use super::mcp::Request;
+use super::{Answer, Reply};
 use crate::rpc::mcp::{self, Era};
 use crate::rpc::{Condition, Fault, jsonrpc};
 
@@ -61,4 +63,25 @@ pub(super) fn write_result(out: &mut Vec<u8>, wrapping: Wrapping, object: &[u8])
 /// (SPEC 16).
 fn is_mendable(condition: Condition) -> bool {
     condition != Condition::Internal
+}
+
+/// Answers later with a result that is whole, or with a fault of the protocol.
+pub(super) fn answer_later(
+    request: Request<'_>,
+    result: impl Future<Output = Result<Vec<u8>, Fault>> + 'static,
+) -> Reply {
+    let id = Box::<str>::from(request.id);
+    let answer: Answer = Box::pin(async move {
+        let mut out = Vec::new();
+        match result.await {
+            Ok(object) => {
+                jsonrpc::begin_result(&mut out, &id);
+                out.extend_from_slice(&object);
+                jsonrpc::end_result(&mut out);
+            }
+            Err(fault) => jsonrpc::write_error(&mut out, Some(&id), &fault),
+        }
+        out
+    });
+    Reply::Later(request.caller.cancellable(request.id, answer))
 }

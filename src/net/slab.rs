@@ -10,6 +10,21 @@ pub struct Token {
     pub(super) generation: u32,
 }
 
+impl Token {
+    /// The token as a number, for those who only carry it.
+    pub fn key(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    /// The token of such a number.
+    pub fn from_key(key: u64) -> Self {
+        Self {
+            index: key as u32,
+            generation: (key >> 32) as u32,
+        }
+    }
+}
+
 /// Generations wrap here. A slot would have to be reused 16 million times while one completion
 /// is under way for a token to be mistaken.
 pub(super) const GENERATION_MASK: u32 = (1 << 24) - 1;

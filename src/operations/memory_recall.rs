@@ -103,6 +103,7 @@ fn recall(context: &Context<'_>, arguments: RecallMemories) -> Result<Pending<Re
         order: arguments.order.unwrap_or_default(),
         limit: arguments.limit.unwrap_or(PAGE_DEFAULT),
         cursor: arguments.cursor,
+        counts_access: true,
     };
     recall.check()?;
     let page = context

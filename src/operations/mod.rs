@@ -26,7 +26,7 @@ mod upkeep;
 pub use meaning::{Meaning, Switch};
 pub use memory_transfer::{Misfit, check_record, export_page, read_record};
 pub use operation::{Later, Operation, Outcome, Scope, Tool, Touches};
-pub use services::{Context, Services};
+pub use services::{Context, Services, viewer};
 pub use system::{Stats, stats};
 pub use table::Table;
 pub use upkeep::Upkeep;

@@ -108,6 +108,8 @@ pub struct Operation {
     /// How old an answer without arguments may be: it is the same for every caller, and thousands
     /// of agents poll it.
     pub reuse: Option<Duration>,
+    /// May take so long that a client which follows tasks gets one instead of the answer.
+    pub long: bool,
     /// Schema of the arguments.
     pub arguments: Schema,
     /// Schema of the result.
@@ -178,6 +180,7 @@ impl Operation {
             idempotent: true,
             touches: Touches::Named,
             reuse: None,
+            long: false,
             arguments: arguments::schema::<A>(),
             result: arguments::schema::<R>(),
             run,
@@ -224,6 +227,11 @@ impl Operation {
 
     pub(super) fn touches(mut self, touches: Touches) -> Self {
         self.touches = touches;
+        self
+    }
+
+    pub(super) fn long(mut self) -> Self {
+        self.long = true;
         self
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::meaning::Meaning;
 use super::upkeep::Upkeep;
 use crate::config;
-use crate::delivery::{Registry, Session};
+use crate::delivery::{Changes, Inbox, Registry, Session};
 use crate::store::{Store, Viewer};
 use crate::telemetry::{Metrics, Process};
 
@@ -25,6 +25,10 @@ pub struct Services {
     pub looks: Cell<usize>,
     /// Who is here.
     pub registry: Arc<Registry>,
+    /// Where every shard hears of what changed.
+    pub changes: Arc<Changes>,
+    /// Where this one does.
+    pub inbox: Arc<Inbox>,
     /// Counts of all shards.
     pub metrics: Arc<Metrics>,
     /// The state of the process.
@@ -44,12 +48,17 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// The caller as the store knows it. Without authentication whoever reaches the server may do
-    /// what its operator may, so it writes memories of level `system`.
+    /// The caller as the store knows it.
     pub(super) fn viewer(&self) -> Viewer {
-        Viewer {
-            key: self.session.agent(),
-            admin: true,
-        }
+        viewer(self.session)
+    }
+}
+
+/// Whose session it is, as the store knows it. Without authentication whoever reaches the server
+/// may do what its operator may, so it writes memories of level `system`.
+pub fn viewer(session: &Session) -> Viewer {
+    Viewer {
+        key: session.agent(),
+        admin: true,
     }
 }

@@ -29,6 +29,13 @@ pub enum Condition {
     InvalidArguments,
     /// A revision of MCP that is not served (MCP 2026-07-28, `-32022`).
     InvalidProtocolVersion,
+    /// A header of a modern HTTP request is missing or says something else than the body (MCP
+    /// 2026-07-28, `-32020`).
+    HeaderMismatch,
+    /// The request needs a capability that its client did not declare (MCP 2026-07-28, `-32021`).
+    MissingCapability,
+    /// No such resource, in revisions before 2026-07-28 (`-32002`).
+    ResourceNotFound,
     /// No credential, or an invalid one.
     Unauthenticated,
     /// The caller may not do this.
@@ -114,6 +121,9 @@ pub const TABLE: &[Row] = &[
     row(C::MethodNotFound,         -32601, "METHOD_NOT_FOUND",         404, None,       false, L::Debug),
     row(C::InvalidArguments,       -32602, "INVALID_ARGUMENTS",        400, None,       false, L::Debug),
     row(C::InvalidProtocolVersion, -32022, "INVALID_PROTOCOL_VERSION", 400, None,       false, L::Debug),
+    row(C::HeaderMismatch,         -32020, "INVALID_MESSAGE_FORMAT",   400, None,       false, L::Debug),
+    row(C::MissingCapability,      -32021, "MISSING_CAPABILITY",       400, None,       false, L::Debug),
+    row(C::ResourceNotFound,       -32002, "NOT_FOUND",                404, None,       false, L::Debug),
     row(C::Unauthenticated,          1401, "UNAUTHENTICATED",          401, Some(1008), false, L::Warn),
     row(C::Unauthorized,             1403, "UNAUTHORIZED_ACCESS",      403, None,       false, L::Warn),
     row(C::SecurityViolation,        1403, "SECURITY_VIOLATION",       403, Some(1008), false, L::Warn),

@@ -21,7 +21,12 @@ pub enum Message<'a> {
     /// Wants none.
     Notification(Call<'a>),
     /// Answers a request of ours.
-    Response,
+    Response {
+        /// The id's JSON text.
+        id: Cow<'a, str>,
+        /// The JSON text of the result, or of the error object.
+        outcome: Result<Cow<'a, str>, Cow<'a, str>>,
+    },
     /// Several messages: the text of a JSON array.
     Batch(&'a str),
 }
@@ -85,7 +90,7 @@ macro_rules! literal {
         }
     };
 }
-pub(super) use literal;
+pub(crate) use literal;
 
 literal! {
     /// The version of JSON-RPC.
@@ -164,7 +169,11 @@ fn is_valid(text: &str) -> bool {
 
 impl<'a> Envelope<'a> {
     fn into_message(self) -> Result<Message<'a>, Malformed> {
-        let answers = self.result.raw().is_some() || self.error.raw().is_some();
+        let outcome = match (self.result.into_raw(), self.error.into_raw()) {
+            (_, Some(error)) => Some(Err(error)),
+            (Some(result), None) => Some(Ok(result)),
+            (None, None) => None,
+        };
         let id = read_id(self.id)?;
         let malformed = |id: Option<Cow<'a, str>>, message: &'static str| Malformed {
             id: id.map(Cow::into_owned),
@@ -174,10 +183,9 @@ impl<'a> Envelope<'a> {
             return Err(malformed(id, "jsonrpc must be \"2.0\""));
         }
         let Some(method) = self.method.into_raw() else {
-            return if answers && id.is_some() {
-                Ok(Message::Response)
-            } else {
-                Err(malformed(id, "method is missing"))
+            return match (id, outcome) {
+                (Some(id), Some(outcome)) => Ok(Message::Response { id, outcome }),
+                (id, _) => Err(malformed(id, "method is missing")),
             };
         };
         let Some(method) = json::string(method) else {
@@ -212,7 +220,7 @@ fn read_id(id: Member<'_>) -> Result<Option<Cow<'_, str>>, Malformed> {
 
 /// True for the text of a string or number that is JSON wherever it is copied to: the parser that
 /// skipped it looked for its end only.
-fn is_echoable(raw: &str) -> bool {
+pub(crate) fn is_echoable(raw: &str) -> bool {
     match raw.as_bytes() {
         [b'"', inner @ .., b'"'] => {
             let plain = inner.iter().all(|&byte| byte >= b' ' && byte != b'\\');
@@ -396,7 +404,7 @@ mod tests {
         ));
         assert!(matches!(
             parse(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#),
-            Ok(Message::Response)
+            Ok(Message::Response { outcome: Ok(_), .. })
         ));
         assert!(matches!(parse(" [1]"), Ok(Message::Batch(_))));
     }

@@ -13,7 +13,7 @@ use super::shard_thread::{self, Parts};
 use super::{Server, ServerError};
 use crate::config::limits::SHARD_STACK_BYTES;
 use crate::config::{Config, EmbeddingProvider, Io};
-use crate::delivery::Registry;
+use crate::delivery::{Changes, Registry};
 use crate::dispatch::Constants;
 use crate::embed::Embedder;
 use crate::net::epoll::Epoll;
@@ -61,6 +61,7 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
     let shared = shard_thread::Shared {
         constants: Arc::new(Constants::new(&table)),
         registry: Arc::new(Registry::default()),
+        changes: Arc::new(Changes::new(shards)),
         config: Arc::clone(&config),
         metrics: Arc::clone(&metrics),
         process: Arc::clone(&process),

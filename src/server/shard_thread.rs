@@ -11,7 +11,7 @@ use tokio::task::LocalSet;
 
 use super::backing::Backing;
 use crate::config::Config;
-use crate::delivery::Registry;
+use crate::delivery::{Changes, Registry};
 use crate::dispatch::{Constants, Dispatcher};
 use crate::http::Http;
 use crate::net::{Backend, Settings, affinity};
@@ -28,6 +28,7 @@ pub(super) struct Shared {
     pub(super) metrics: Arc<Metrics>,
     pub(super) process: Arc<Process>,
     pub(super) registry: Arc<Registry>,
+    pub(super) changes: Arc<Changes>,
     pub(super) gate: Arc<Gate>,
     pub(super) backing: Backing,
     pub(super) meaning: Arc<Meaning>,
@@ -104,6 +105,8 @@ async fn serve<B: Backend>(parts: Parts) -> io::Result<()> {
         meaning: shared.meaning,
         looks: Cell::new(0),
         registry: shared.registry,
+        inbox: shared.changes.inbox(parts.index),
+        changes: shared.changes,
         metrics: Arc::clone(&shared.metrics),
         process: shared.process,
         content_chars_max: Cell::new(config.content_chars_max),

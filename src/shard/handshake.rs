@@ -84,7 +84,8 @@ impl<B: Backend> Shard<B> {
                     admission.agent.clone(),
                     admission.capabilities.clone(),
                 );
-                Codec::Mcp(McpConnection::new(Rc::new(session), admission.profile))
+                let outlet = self.outgoing.outlet(token.key());
+                Codec::Mcp(McpConnection::new(Rc::new(session), admission.profile, outlet))
             }
         };
         let open = Open::new(&admission, codec, self.config.message_bytes_max, place);

@@ -34,6 +34,7 @@ pub use mailbox::{Mail, Mailbox};
 use crate::auth::Origins;
 use crate::config::Config;
 use crate::config::limits::SPARE_BUFFER_BYTES_MAX;
+use crate::delivery::Outgoing;
 use crate::dispatch::Dispatcher;
 use crate::framing::websocket::{Pool, PoolLimits};
 use crate::net::{Backend, Event, Table, Token};
@@ -54,6 +55,8 @@ pub struct Shard<B> {
     gate: Arc<Gate>,
     mailbox: Arc<Mailbox>,
     outbox: Rc<Outbox>,
+    /// Messages that answer no request.
+    outgoing: Rc<Outgoing>,
     pool: Pool,
     wheel: Wheel,
     /// Connections that may have something to send.
@@ -63,6 +66,7 @@ pub struct Shard<B> {
     // Kept between turns for their memory.
     events: Vec<Event>,
     finished: Vec<Delivered>,
+    pushed: Vec<(u64, Vec<u8>)>,
     due: Vec<(Token, Tick)>,
     draining: bool,
 }
@@ -88,6 +92,7 @@ impl<B: Backend> Shard<B> {
         mailbox: Arc<Mailbox>,
     ) -> Self {
         let outbox = Rc::new(Outbox::new(Arc::clone(mailbox.wake())));
+        let outgoing = Outgoing::of_shard(Arc::clone(mailbox.wake()));
         Self {
             backend,
             connections: Table::default(),
@@ -97,6 +102,7 @@ impl<B: Backend> Shard<B> {
             gate,
             mailbox,
             outbox,
+            outgoing,
             pool: Pool::new(PoolLimits {
                 // 64 compressed messages arriving in pieces at once take 2.5 MiB.
                 inflaters_max: 64,
@@ -110,6 +116,7 @@ impl<B: Backend> Shard<B> {
             handed: Vec::new(),
             events: Vec::new(),
             finished: Vec::new(),
+            pushed: Vec::new(),
             due: Vec::new(),
             draining: false,
         }

@@ -6,7 +6,7 @@ use super::connection::{Connection, Phase};
 use super::timers::Tick;
 use super::websocket::Desk;
 use super::{Listener, Shard};
-use crate::config::limits::{HTTP_CONNECTIONS_MAX, QUEUED_BYTES_LOW};
+use crate::config::limits::{HTTP_CONNECTIONS_MAX, QUEUED_BYTES_LOW, QUEUED_BYTES_MAX};
 use crate::net::{Backend, Event, Lease, Receive, Token};
 
 /// Bytes of one send. A peer that takes none of them for 30 s is stuck; a slow one still moves.
@@ -37,6 +37,8 @@ impl<B: Backend> Shard<B> {
             self.handle(event, now);
         }
         self.events = events;
+        // What belongs to a request goes before its answer.
+        worked |= self.take_pushed(now);
         worked |= self.take_answers(now);
         self.dispatcher.end_turn();
         if self.wheel.is_due() {
@@ -98,6 +100,34 @@ impl<B: Backend> Shard<B> {
         self.dispatcher.metrics().bytes_received.add(bytes as u64);
         self.backend.release(lease);
         self.touch(token);
+    }
+
+    fn take_pushed(&mut self, now: Tick) -> bool {
+        let mut pushed = std::mem::take(&mut self.pushed);
+        self.outgoing.take(&mut pushed);
+        let any = !pushed.is_empty();
+        let mut dropped = self.outgoing.take_dropped();
+        for (key, message) in pushed.drain(..) {
+            let token = Token::from_key(key);
+            let Some(connection) = self.connections.get_mut(token) else {
+                continue;
+            };
+            if connection.queued_bytes() > QUEUED_BYTES_MAX {
+                // A peer that does not read: whatever this tells of can be asked for.
+                dropped += 1;
+                continue;
+            }
+            if connection.out.capacity() == 0 {
+                connection.out = Self::spare_buffer(&mut self.spare);
+            }
+            connection.push(&message, &mut desk!(self, now));
+            self.touch(token);
+        }
+        self.pushed = pushed;
+        if dropped > 0 {
+            self.dispatcher.metrics().notifications_dropped.add(dropped);
+        }
+        any
     }
 
     fn take_answers(&mut self, now: Tick) -> bool {

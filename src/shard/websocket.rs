@@ -124,6 +124,16 @@ impl Connection {
         sent(&open.codec, desk);
     }
 
+    /// Queues a message that answers nothing.
+    pub(super) fn push(&mut self, message: &[u8], desk: &mut Desk<'_>) {
+        if let Phase::Open(open) = &self.phase {
+            let out = &mut self.out;
+            deflate::write(out, OpCode::Text, message, open.deflate, desk.pool);
+            self.clock.message = desk.now;
+            sent(&open.codec, desk);
+        }
+    }
+
     /// Queues a ping.
     pub(super) fn ping(&mut self, now: Tick) {
         frame::write(&mut self.out, OpCode::Ping, b"");
@@ -216,7 +226,7 @@ fn message(text: &str, codec: &mut Codec, target: Target<'_>, desk: &mut Desk<'_
                 sent(codec, desk);
             }
         }
-        Reply::Silent => mark.abandon(target.out),
+        Reply::Silent | Reply::Stream => mark.abandon(target.out),
         Reply::Later(answer) => {
             mark.abandon(target.out);
             *target.in_flight += 1;

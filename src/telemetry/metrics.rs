@@ -41,6 +41,8 @@ pub struct ShardMetrics {
     pub pings_unanswered: Counter,
     /// Connections closed for not reading.
     pub slow_consumers: Counter,
+    /// Messages besides answers that found no room, as their peers do not read.
+    pub notifications_dropped: Counter,
     /// Answers that were reused instead of computed.
     pub answers_reused: Counter,
     /// Turns that had work.
@@ -75,6 +77,7 @@ impl ShardMetrics {
             protocol_violations: Counter::default(),
             pings_unanswered: Counter::default(),
             slow_consumers: Counter::default(),
+            notifications_dropped: Counter::default(),
             answers_reused: Counter::default(),
             turns: Counter::default(),
             turn_duration: Histogram::default(),

@@ -97,6 +97,11 @@ const COUNTERS: &[(&str, &str, Read)] = &[
         |shard| shard.slow_consumers.get(),
     ),
     (
+        "notifications_dropped",
+        "Messages besides answers that peers had no room for",
+        |shard| shard.notifications_dropped.get(),
+    ),
+    (
         "answers_reused",
         "Answers that were reused instead of computed",
         |shard| shard.answers_reused.get(),

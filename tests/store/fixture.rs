@@ -202,6 +202,7 @@ impl Fixture {
             order: Order::Newest,
             limit: 100,
             cursor: None,
+            counts_access: true,
         };
         let page = block(self.store.recall_memories(viewer, recall)).expect("a recall is answered");
         ids(page.items)

@@ -14,6 +14,7 @@ fn page(order: Order, cursor: Option<String>) -> Recall {
         order,
         limit: 3,
         cursor,
+        counts_access: true,
     }
 }
 

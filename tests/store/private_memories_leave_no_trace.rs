@@ -223,6 +223,7 @@ impl World {
                         order,
                         limit: 2,
                         cursor,
+                        counts_access: true,
                     };
                     let page = block(self.fixture.store.recall_memories(viewer, recall));
                     let page = page.expect("recalled");

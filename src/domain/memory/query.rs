@@ -195,6 +195,8 @@ pub struct Recall {
     pub limit: u32,
     /// Where an earlier page ended; opaque, from [`Page::next_cursor`].
     pub cursor: Option<String>,
+    /// What is found counts as read.
+    pub counts_access: bool,
 }
 
 impl Recall {

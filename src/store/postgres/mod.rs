@@ -247,7 +247,9 @@ impl Store for PostgresStore {
         self.read(async move |store: Self| {
             let page = recall::recall(&store.shard, &viewer, &recall).await?;
             let count = |(seq, mut memory): (i64, Memory)| {
-                memory.access_count += store.shard.access.add(seq);
+                if recall.counts_access {
+                    memory.access_count += store.shard.access.add(seq);
+                }
                 memory
             };
             Ok(Page {

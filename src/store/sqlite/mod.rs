@@ -219,7 +219,9 @@ impl Store for SqliteStore {
         self.read(move |connection, now| {
             let Page { items, next_cursor } = recall::recall(connection, &viewer, &recall, now)?;
             let count = |(seq, mut memory): (i64, Memory)| {
-                memory.access_count += access.add(seq);
+                if recall.counts_access {
+                    memory.access_count += access.add(seq);
+                }
                 memory
             };
             Ok(Page {

@@ -1,20 +1,19 @@
-//! MCP over a connection: which era it speaks, and what each method answers.
+//! MCP over a connection: which era it speaks, and what may come when.
 
 use std::rc::Rc;
 
-use super::wrapping::{Wrapping, write_outcome, write_result};
-use super::{Answer, Dispatcher, Reply, Run};
+use super::caller::{Caller, Request};
+use super::methods::{self, TOOLS_CALL};
+use crate::dispatch::{Dispatcher, Reply};
 use crate::config::ToolProfile;
-use crate::delivery::Session;
-use crate::operations::{Operation, Touches};
+use crate::delivery::{Outlet, Session};
 use crate::rpc::jsonrpc::{self, Call, Message};
-use crate::rpc::mcp::{self, Era, Params, ToolCall, ToolsCall};
+use crate::rpc::mcp::{self, ClientCapabilities, Era, Params, ToolCall, ToolsCall};
 use crate::rpc::{Condition, Fault};
 
-/// The protocol's state on one connection.
+/// The protocol's state on one connection, or in one session of HTTP.
 pub struct McpConnection {
-    pub(super) session: Rc<Session>,
-    profile: ToolProfile,
+    caller: Rc<Caller>,
     phase: Phase,
     /// The latest request was a `tools/call`, so the next one is read as one first.
     calls_tools: bool,
@@ -33,39 +32,85 @@ enum Phase {
     Modern,
 }
 
-/// The method that most requests call.
-const TOOLS_CALL: &str = "tools/call";
-
 impl McpConnection {
     /// A connection on which nothing has been said.
-    pub fn new(session: Rc<Session>, profile: ToolProfile) -> Self {
+    pub fn new(session: Rc<Session>, profile: ToolProfile, outlet: Outlet) -> Self {
+        Self::at(Phase::New, session, profile, outlet)
+    }
+
+    /// One modern request, whose wire says so.
+    pub fn modern(session: Rc<Session>, profile: ToolProfile, outlet: Outlet) -> Self {
+        Self::at(Phase::Modern, session, profile, outlet)
+    }
+
+    /// A session of the legacy era, whose wire says so.
+    pub fn legacy(session: Rc<Session>, profile: ToolProfile, outlet: Outlet) -> Self {
+        Self::at(Phase::Legacy, session, profile, outlet)
+    }
+
+    fn at(phase: Phase, session: Rc<Session>, profile: ToolProfile, outlet: Outlet) -> Self {
         Self {
-            session,
-            profile,
-            phase: Phase::New,
+            caller: Rc::new(Caller::new(session, profile, outlet)),
+            phase,
             calls_tools: false,
         }
     }
 
     /// The session of this connection.
     pub fn session(&self) -> &Rc<Session> {
-        &self.session
+        &self.caller.session
+    }
+
+    /// The revision that `initialize` has fixed.
+    pub fn revision(&self) -> Option<&'static str> {
+        match self.phase {
+            Phase::Initialized(version) => Some(version),
+            Phase::New | Phase::Legacy | Phase::Modern => None,
+        }
+    }
+
+    /// Ends every subscription, each with its last message: the server is stopping.
+    pub fn end_subscriptions(&self) {
+        let watches = self.caller.watches.take();
+        for id in watches.iter().filter_map(|watch| watch.id()) {
+            self.caller.outlet.send(super::listen::end(id));
+        }
     }
 
     /// Handles one text message; an answer at hand is appended to `out`.
     pub fn receive(&mut self, dispatcher: &Rc<Dispatcher>, text: &str, out: &mut Vec<u8>) -> Reply {
-        let received = &self.session.messages_received;
+        let caller = Rc::clone(&self.caller);
+        self.receive_on(dispatcher, text, out, &caller.outlet)
+    }
+
+    /// The same, where what belongs to the request has an outlet of its own.
+    pub fn receive_on(
+        &mut self,
+        dispatcher: &Rc<Dispatcher>,
+        text: &str,
+        out: &mut Vec<u8>,
+        outlet: &Outlet,
+    ) -> Reply {
+        let received = &self.session().messages_received;
         received.set(received.get() + 1);
         if self.calls_tools {
             if let Some((id, call)) = jsonrpc::parse_request::<ToolsCall, ToolCall<'_>>(text) {
-                return self.tool_call(dispatcher, &id, &call, out);
+                return self.tool_call(dispatcher, &id, &call, out, outlet);
             }
             self.calls_tools = false;
         }
         match jsonrpc::parse(text) {
-            Ok(Message::Request { id, call }) => self.request(dispatcher, &id, &call, out),
-            Ok(Message::Notification(_) | Message::Response) => Reply::Silent,
-            Ok(Message::Batch(text)) => self.batch(dispatcher, text, out),
+            Ok(Message::Request { id, call }) => self.request(dispatcher, &id, &call, out, outlet),
+            Ok(Message::Notification(call)) => {
+                methods::notified(&self.caller, &call);
+                Reply::Silent
+            }
+            Ok(Message::Response { id, outcome }) => {
+                let outcome = outcome.as_deref().map_err(AsRef::as_ref);
+                self.caller.answered(&id, outcome);
+                Reply::Silent
+            }
+            Ok(Message::Batch(text)) => self.batch(dispatcher, text, out, outlet),
             Err(malformed) => {
                 dispatcher.metrics.protocol_violations.add(1);
                 jsonrpc::write_error(out, malformed.id.as_deref(), &malformed.fault);
@@ -81,23 +126,39 @@ impl McpConnection {
         id: &str,
         call: &ToolCall<'_>,
         out: &mut Vec<u8>,
+        outlet: &Outlet,
     ) -> Reply {
         let admitted = match self.phase {
             Phase::Modern => mcp::check_envelope(&call.meta).map(|()| Era::Modern),
             _ if mcp::is_enveloped(&call.meta) => Err(wrong_era()),
             _ => Ok(Era::Legacy),
         };
+        let caller = &self.caller;
         admitted
-            .and_then(|era| dispatcher.tool(&self.session, era, id, call, out))
+            .and_then(|era| {
+                let request = Request {
+                    caller,
+                    era,
+                    id,
+                    outlet,
+                };
+                dispatcher.tool(request, call, out)
+            })
             .unwrap_or_else(|fault| {
                 jsonrpc::write_error(out, Some(id), &fault);
                 Reply::Written
             })
     }
 
-    fn batch(&mut self, dispatcher: &Rc<Dispatcher>, text: &str, out: &mut Vec<u8>) -> Reply {
+    fn batch(
+        &mut self,
+        dispatcher: &Rc<Dispatcher>,
+        text: &str,
+        out: &mut Vec<u8>,
+        outlet: &Outlet,
+    ) -> Reply {
         if self.phase == Phase::Initialized(mcp::BATCHES) {
-            return dispatcher.batch(&self.session, self.profile, text, out);
+            return dispatcher.batch(&self.caller, outlet, text, out);
         }
         dispatcher.metrics.protocol_violations.add(1);
         let message = format!("arrays are batches in revision {} only", mcp::BATCHES);
@@ -111,6 +172,7 @@ impl McpConnection {
         id: &str,
         call: &Call<'_>,
         out: &mut Vec<u8>,
+        outlet: &Outlet,
     ) -> Reply {
         let answer = self.admit(call).and_then(|era| match &*call.method {
             "initialize" if era == Era::Legacy => self
@@ -118,7 +180,13 @@ impl McpConnection {
                 .map(|()| Reply::Written),
             method => {
                 self.calls_tools = method == TOOLS_CALL;
-                dispatcher.answer(&self.session, self.profile, era, id, call, out)
+                let request = Request {
+                    caller: &self.caller,
+                    era,
+                    id,
+                    outlet,
+                };
+                dispatcher.answer(request, call, out)
             }
         });
         answer.unwrap_or_else(|fault| {
@@ -145,7 +213,7 @@ impl McpConnection {
                 mcp::check_envelope(&Params::parse(call.params.as_deref())?.meta)?;
                 Ok(Era::Modern)
             }
-            Phase::New | Phase::Legacy if method.starts_with("tools/") => Err(Fault::new(
+            Phase::New | Phase::Legacy if methods::needs_initialize(method) => Err(Fault::new(
                 Condition::InvalidRequest,
                 "send initialize first (or use revision 2026-07-28, which needs none)",
             )),
@@ -184,7 +252,11 @@ impl McpConnection {
             }
         }
         if let Some(client) = params.client.raw() {
-            self.session.set_client(client);
+            self.session().set_client(client);
+        }
+        if let Some(capabilities) = params.capabilities.raw() {
+            let capabilities = ClientCapabilities::parse(capabilities);
+            self.caller.capabilities.set(capabilities);
         }
         let version = mcp::negotiate(&requested);
         self.phase = Phase::Initialized(version);
@@ -224,132 +296,4 @@ fn is_enveloped(call: &Call<'_>) -> bool {
         .filter(|params| params.contains("_meta") || params.contains('\\'))
         .and_then(|params| Params::parse(Some(params)).ok())
         .is_some_and(|params| mcp::is_enveloped(&params.meta))
-}
-
-impl Dispatcher {
-    /// Answers a request whose era is known.
-    pub(super) fn answer(
-        self: &Rc<Self>,
-        session: &Rc<Session>,
-        profile: ToolProfile,
-        era: Era,
-        id: &str,
-        call: &Call<'_>,
-        out: &mut Vec<u8>,
-    ) -> Result<Reply, Fault> {
-        let constant = match (&*call.method, era) {
-            (TOOLS_CALL, _) => {
-                let call = ToolCall::parse(call.params.as_deref())?;
-                return self.tool(session, era, id, &call, out);
-            }
-            ("tools/list", _) => {
-                refuse_cursor(call)?;
-                self.constants.tools(era, profile)
-            }
-            ("ping", Era::Legacy) => self.constants.empty(era),
-            ("server/discover", Era::Modern) => self.constants.discover(),
-            (method, _) => {
-                let Some((index, operation)) = self.table.find(method) else {
-                    let message = format!("there is no method {method}");
-                    return Err(Fault::new(Condition::MethodNotFound, message));
-                };
-                let arguments = call.params.as_deref();
-                let target = (index, operation, arguments);
-                return self.operate(session, Wrapping::Direct(era), id, target, out);
-            }
-        };
-        jsonrpc::begin_result(out, id);
-        out.extend_from_slice(constant);
-        jsonrpc::end_result(out);
-        Ok(Reply::Written)
-    }
-
-    pub(super) fn tool(
-        self: &Rc<Self>,
-        session: &Rc<Session>,
-        era: Era,
-        id: &str,
-        call: &ToolCall<'_>,
-        out: &mut Vec<u8>,
-    ) -> Result<Reply, Fault> {
-        let (name, arguments) = call.target()?;
-        let Some((index, operation)) = self.find_tool(name) else {
-            return Err(Fault::new(
-                Condition::InvalidArguments,
-                format!("Unknown tool: {name}"),
-            ));
-        };
-        self.operate(
-            session,
-            Wrapping::Tool(era),
-            id,
-            (index, operation, arguments),
-            out,
-        )
-    }
-
-    fn operate(
-        self: &Rc<Self>,
-        session: &Rc<Session>,
-        wrapping: Wrapping,
-        id: &str,
-        (index, operation, arguments): (usize, &Operation, Option<&str>),
-        out: &mut Vec<u8>,
-    ) -> Result<Reply, Fault> {
-        let reuse = operation
-            .reuse
-            .filter(|_| arguments.is_none_or(|text| text == "{}"));
-        if reuse.is_some()
-            && let Some(result) = self.recent.borrow().get(index, wrapping, self.clock.get())
-        {
-            jsonrpc::begin_result(out, id);
-            out.extend_from_slice(result);
-            jsonrpc::end_result(out);
-            self.reused(index);
-            return Ok(Reply::Written);
-        }
-        let mut scratch = self.scratch.borrow_mut();
-        match self.run(session, index, operation, arguments, &mut scratch) {
-            Run::Ready(result) => {
-                if let (Some(age), Ok(())) = (reuse, &result) {
-                    let mut answer = Vec::new();
-                    write_result(&mut answer, wrapping, &scratch);
-                    self.recent
-                        .borrow_mut()
-                        .keep(index, wrapping, self.clock.get(), age, &answer);
-                }
-                write_outcome(out, id, wrapping, result.map(|()| scratch.as_slice()));
-                Ok(Reply::Written)
-            }
-            Run::Later(later) => {
-                let id = Box::<str>::from(id);
-                let answer: Answer = Box::pin(async move {
-                    let result = later.await;
-                    let mut out = Vec::new();
-                    write_outcome(
-                        &mut out,
-                        &id,
-                        wrapping,
-                        result.as_deref().map_err(Clone::clone),
-                    );
-                    out
-                });
-                Ok(match operation.touches {
-                    Touches::Named => Reply::Later(answer),
-                    Touches::Session => Reply::Alone(answer),
-                })
-            }
-        }
-    }
-}
-
-fn refuse_cursor(call: &Call<'_>) -> Result<(), Fault> {
-    // The list has one page, so no cursor was ever given out.
-    if Params::parse(call.params.as_deref())?.cursor.is_present() {
-        return Err(Fault::new(
-            Condition::InvalidArguments,
-            "params.cursor is not one of this list",
-        ));
-    }
-    Ok(())
 }

@@ -1,0 +1,154 @@
+//! What changed, from the shard that wrote it to every shard on which somebody watches.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crossbeam::queue::ArrayQueue;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::config::limits::CHANGES_WAITING_MAX;
+use crate::domain::AgentKey;
+
+/// Something that watchers may have read. It names the thing, never what it holds: whoever is
+/// told reads again with rights of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A memory was stored, changed, shared or deleted.
+    Memory {
+        /// Where it lives.
+        namespace: Arc<str>,
+        /// Its id.
+        id: Uuid,
+    },
+    /// Memories of unknown number, as an import brings them.
+    Memories,
+    /// An agent registered.
+    Agent(AgentKey),
+    /// A call that goes on as a task has another state.
+    McpTask {
+        /// Whose call it is.
+        owner: AgentKey,
+        /// The task.
+        id: Uuid,
+    },
+    /// The list of tools.
+    Tools,
+    /// The list of prompts.
+    Prompts,
+}
+
+/// Changes on their way to the watchers of one shard.
+#[derive(Debug)]
+pub struct Inbox {
+    watchers: AtomicUsize,
+    queue: ArrayQueue<Change>,
+    lost: AtomicBool,
+    wake: Notify,
+}
+
+/// What an inbox holds.
+#[derive(Debug, PartialEq, Eq)]
+pub enum News {
+    /// This changed.
+    Change(Change),
+    /// More changed than there was room for: anything may have.
+    Lost,
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self {
+            watchers: AtomicUsize::new(0),
+            queue: ArrayQueue::new(CHANGES_WAITING_MAX),
+            lost: AtomicBool::new(false),
+            wake: Notify::new(),
+        }
+    }
+}
+
+impl Inbox {
+    /// Counts a watcher of this shard in or out; without any, nothing is left here.
+    pub fn watch(&self, begins: bool) {
+        if begins {
+            self.watchers.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.watchers.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits for the next change.
+    pub async fn next(&self) -> News {
+        loop {
+            if let Some(news) = self.take() {
+                return news;
+            }
+            self.wake.notified().await;
+        }
+    }
+
+    fn take(&self) -> Option<News> {
+        if self.lost.swap(false, Ordering::AcqRel) {
+            while self.queue.pop().is_some() {}
+            return Some(News::Lost);
+        }
+        self.queue.pop().map(News::Change)
+    }
+
+    fn leave(&self, change: &Change) {
+        if self.watchers.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        if self.queue.push(change.clone()).is_err() {
+            self.lost.store(true, Ordering::Release);
+        }
+        self.wake.notify_one();
+    }
+}
+
+/// The inboxes of all shards.
+#[derive(Debug)]
+pub struct Changes(Box<[Arc<Inbox>]>);
+
+impl Changes {
+    /// One inbox for each of these shards.
+    pub fn new(shards: usize) -> Self {
+        Self((0..shards).map(|_| Arc::default()).collect())
+    }
+
+    /// The inbox of a shard.
+    pub fn inbox(&self, shard: usize) -> Arc<Inbox> {
+        Arc::clone(&self.0[shard])
+    }
+
+    /// Tells every shard on which somebody watches.
+    pub fn publish(&self, change: &Change) {
+        for inbox in &self.0 {
+            inbox.leave(change);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Change, Changes, News};
+    use crate::config::limits::CHANGES_WAITING_MAX;
+
+    #[tokio::test]
+    async fn only_shards_with_watchers_are_told_and_too_much_is_said_to_be_lost() {
+        let changes = Changes::new(2);
+        let (first, second) = (changes.inbox(0), changes.inbox(1));
+        first.watch(true);
+        changes.publish(&Change::Tools);
+        assert_eq!(first.next().await, News::Change(Change::Tools));
+        assert!(second.take().is_none());
+        for _ in 0..=CHANGES_WAITING_MAX {
+            changes.publish(&Change::Prompts);
+        }
+        assert_eq!(first.next().await, News::Lost);
+        assert!(first.take().is_none());
+        first.watch(false);
+        changes.publish(&Change::Tools);
+        assert!(first.take().is_none());
+    }
+}

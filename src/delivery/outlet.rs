@@ -1,0 +1,110 @@
+//! Messages that answer no request, on their way to their connection: progress, log lines,
+//! changes, requests of ours.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use crate::config::limits::{OUTGOING_BYTES_MAX, QUEUED_BYTES_MAX};
+
+/// Where tasks leave messages, and what wakes whoever sends them. A shard has one for all its
+/// WebSockets; an HTTP response that streams has one of its own.
+#[derive(Debug)]
+pub struct Outgoing {
+    messages: RefCell<Vec<(u64, Vec<u8>)>>,
+    bytes: Cell<usize>,
+    bytes_max: usize,
+    dropped: Cell<u64>,
+    wake: Arc<Notify>,
+}
+
+impl Outgoing {
+    /// A queue for all WebSockets of a shard, which `wake` wakes.
+    pub fn of_shard(wake: Arc<Notify>) -> Rc<Self> {
+        Self::new(wake, OUTGOING_BYTES_MAX)
+    }
+
+    /// A queue for one stream.
+    pub fn of_stream() -> Rc<Self> {
+        Self::new(Arc::default(), QUEUED_BYTES_MAX)
+    }
+
+    fn new(wake: Arc<Notify>, bytes_max: usize) -> Rc<Self> {
+        Rc::new(Self {
+            messages: RefCell::default(),
+            bytes: Cell::new(0),
+            bytes_max,
+            dropped: Cell::new(0),
+            wake,
+        })
+    }
+
+    /// The way to the connection that `key` names.
+    pub fn outlet(self: &Rc<Self>, key: u64) -> Outlet {
+        Outlet {
+            queue: Rc::clone(self),
+            key,
+        }
+    }
+
+    /// Takes what waits, oldest first, into an empty vector.
+    pub fn take(&self, into: &mut Vec<(u64, Vec<u8>)>) {
+        std::mem::swap(&mut *self.messages.borrow_mut(), into);
+        self.bytes.set(0);
+    }
+
+    /// Messages that found no room since the last time this was asked.
+    pub fn take_dropped(&self) -> u64 {
+        self.dropped.take()
+    }
+
+    /// Waits until something may be there to take.
+    pub async fn filled(&self) {
+        self.wake.notified().await;
+    }
+}
+
+/// The way of such messages to one connection.
+#[derive(Debug, Clone)]
+pub struct Outlet {
+    queue: Rc<Outgoing>,
+    key: u64,
+}
+
+impl Outlet {
+    /// Leaves a message; false if there is no room for it. What is sent this way tells of
+    /// something that can be asked for, so a peer that does not read loses nothing else.
+    pub fn send(&self, message: Vec<u8>) -> bool {
+        let queue = &self.queue;
+        let bytes = queue.bytes.get() + message.len();
+        if bytes > queue.bytes_max {
+            queue.dropped.set(queue.dropped.get() + 1);
+            return false;
+        }
+        queue.bytes.set(bytes);
+        queue.messages.borrow_mut().push((self.key, message));
+        queue.wake.notify_one();
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Outgoing;
+    use crate::config::limits::QUEUED_BYTES_MAX;
+
+    #[test]
+    fn messages_come_in_order_and_are_bounded() {
+        let queue = Outgoing::of_stream();
+        let (one, two) = (queue.outlet(1), queue.outlet(2));
+        assert!(one.send(b"a".to_vec()) && two.send(b"b".to_vec()) && one.send(b"c".to_vec()));
+        assert!(!one.send(vec![0; QUEUED_BYTES_MAX]));
+        assert_eq!((queue.take_dropped(), queue.take_dropped()), (1, 0));
+        let mut taken = Vec::new();
+        queue.take(&mut taken);
+        assert_eq!(taken, [(1, b"a".to_vec()), (2, b"b".to_vec()), (1, b"c".to_vec())]);
+        assert!(one.send(vec![0; QUEUED_BYTES_MAX]), "there is room again");
+    }
+}
