@@ -1,4 +1,4 @@
-//! What the server is about: memories and agents, as plain types with their rules.
+//! What the server is about: memories, agents and MCP tasks, as plain types with their rules.
 //!
 //! Architecture invariant: nothing here knows a wire format, a socket or a database. A rule that
 //! can be checked without I/O is checked here, once, for every wire and every store.
@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod embedding;
 pub mod json;
+pub mod mcp_task;
 pub mod memory;
 pub mod rule;
 pub mod time;
@@ -15,6 +16,7 @@ pub use embedding::{
     Embedded, EmbeddingState, Model, ModelProgress, NewVector, Unembedded, Vector,
 };
 pub use json::JsonObject;
+pub use mcp_task::{McpTask, McpTaskChange, McpTaskStatus, NewMcpTask};
 pub use memory::{
     Access, Filter, Grant, Hit, Imported, Memory, MemoryPatch, MemoryStats, Mode, NewMemory, Order,
     Page, Parts, Permission, Recall, Record, Retention, Revision, Search, SearchPage, Share,

@@ -32,8 +32,18 @@ impl Timestamp {
 
     /// This point plus `seconds`; `None` beyond what RFC 3339 can write.
     pub fn plus_seconds(self, seconds: u64) -> Option<Self> {
-        let micros = i64::try_from(seconds).ok()?.checked_mul(1_000_000)?;
+        self.plus_millis(seconds.checked_mul(1_000)?)
+    }
+
+    /// This point plus `millis` milliseconds; `None` beyond what RFC 3339 can write.
+    pub fn plus_millis(self, millis: u64) -> Option<Self> {
+        let micros = i64::try_from(millis).ok()?.checked_mul(1_000)?;
         Self::from_micros(self.0.checked_add(micros)?)
+    }
+
+    /// Whole milliseconds from this point to `later`; 0 if that is earlier.
+    pub fn millis_until(self, later: Self) -> u64 {
+        (later.0.saturating_sub(self.0) / 1_000).max(0) as u64
     }
 }
 

@@ -22,6 +22,9 @@ pub struct UpkeepStats {
     pub expired: u64,
     /// Memories deleted because nobody used them.
     pub pruned: u64,
+    /// MCP tasks removed because their time to live had ended, or set failed because their server
+    /// was gone.
+    pub mcp_tasks: u64,
     /// Runs that the store did not finish.
     pub failed: u64,
 }
@@ -36,6 +39,7 @@ impl Upkeep {
             Some(report) => {
                 stats.expired += report.expired;
                 stats.pruned += report.pruned;
+                stats.mcp_tasks += report.mcp_tasks;
             }
             None => stats.failed += 1,
         }

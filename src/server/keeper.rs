@@ -192,6 +192,7 @@ impl Keeper {
                     if let Some(sum) = &mut sum {
                         sum.expired += report.expired;
                         sum.pruned += report.pruned;
+                        sum.mcp_tasks += report.mcp_tasks;
                     }
                 }
                 Err(error) => {
@@ -206,7 +207,8 @@ impl Keeper {
             tracing::info!(
                 expired = report.expired,
                 pruned = report.pruned,
-                "memories were removed by the upkeep"
+                mcp_tasks = report.mcp_tasks,
+                "memories or MCP tasks were removed by the upkeep"
             );
         }
     }

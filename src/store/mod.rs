@@ -10,13 +10,14 @@ use std::pin::Pin;
 use uuid::Uuid;
 
 use crate::domain::{
-    Agent, AgentKey, EmbeddingState, Imported, Memory, MemoryPatch, MemoryStats, Model, NewAgent,
-    NewMemory, NewVector, Page, Recall, Record, Retention, Revision, Search, SearchPage, Share,
-    Unembedded, UpkeepReport, Violation,
+    Agent, AgentKey, EmbeddingState, Imported, McpTask, McpTaskChange, Memory, MemoryPatch,
+    MemoryStats, Model, NewAgent, NewMcpTask, NewMemory, NewVector, Page, Recall, Record,
+    Retention, Revision, Search, SearchPage, Share, Unembedded, UpkeepReport, Violation,
 };
 
 mod cursor;
 pub mod index;
+mod mcp_tasks;
 pub mod postgres;
 pub mod ranking;
 mod rights;
@@ -43,7 +44,7 @@ pub enum StoreError {
     /// No such thing, or the viewer may not see it.
     #[error("{what} not found")]
     NotFound {
-        /// `memory` or `agent`.
+        /// `memory`, `agent` or `MCP task`.
         what: &'static str,
     },
     /// The viewer sees it but may not do this.
@@ -144,8 +145,8 @@ pub trait Store {
     /// the model before it are kept.
     fn activate_model(&self, model: &Model) -> Answer<bool>;
 
-    /// Removes what has expired and prunes what nobody uses, a bounded number at a time; called
-    /// again until a run reports nothing.
+    /// Removes what has expired, prunes what nobody uses and writes down which MCP tasks have lost
+    /// their server, a bounded number at a time; called again until a run reports nothing.
     fn upkeep(&self, retention: Retention) -> Answer<UpkeepReport>;
 
     /// Memories of every agent with all that hangs on them, in the order of their creation, for
@@ -169,6 +170,29 @@ pub trait Store {
         limit: u32,
         cursor: Option<String>,
     ) -> Answer<Page<Agent>>;
+
+    /// Records an MCP task, which is working from then on. [`StoreError::Conflict`] if there is one
+    /// of that id, or if its owner has as many open as an agent may have.
+    fn create_mcp_task(&self, new: NewMcpTask) -> Answer<McpTask>;
+
+    /// One MCP task of `owner` as it is now; a task of another agent is [`StoreError::NotFound`],
+    /// and so is one whose time to live has ended. One that has lost its server has failed.
+    fn get_mcp_task(&self, owner: &AgentKey, id: Uuid) -> Answer<McpTask>;
+
+    /// Changes an MCP task of `owner`, if `expected_version` is absent or still the stored one. One
+    /// that has come to its end, by losing its server too, is [`StoreError::Conflict`].
+    fn update_mcp_task(
+        &self,
+        owner: &AgentKey,
+        id: Uuid,
+        expected_version: Option<u64>,
+        change: McpTaskChange,
+    ) -> Answer<McpTask>;
+
+    /// Renews the leases of the MCP tasks `ids`, of whatever owners, for the server that runs them;
+    /// makes no version. What has ended, by the end of its lease too, stays so, and unknown ids are
+    /// ignored.
+    fn renew_mcp_tasks(&self, ids: Vec<Uuid>, lease_ms: u64) -> Answer<()>;
 
     /// Asks the store for its state; an error means that it cannot serve.
     fn status(&self) -> Answer<StoreStatus>;

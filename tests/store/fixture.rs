@@ -84,11 +84,10 @@ impl TestClock {
 pub(crate) struct Fixture {
     pub(crate) store: Rc<dyn Store>,
     pub(crate) clock: TestClock,
-    _place: Place,
+    place: Place,
 }
 
 /// Where a store keeps its data.
-#[allow(dead_code, reason = "held until the store is gone")]
 enum Place {
     Directory(tempfile::TempDir),
     Database(Database),
@@ -102,34 +101,46 @@ impl Backend {
 
     /// An empty store with the time of `clock`.
     pub(crate) fn open_at(self, clock: TestClock) -> Fixture {
-        let (store, place): (Rc<dyn Store>, _) = match self {
-            Self::Sqlite => {
-                let dir = tempfile::tempdir().expect("a temporary directory");
-                let store = SqliteStore::open(dir.path(), clock.options());
-                (
-                    Rc::new(store.expect("an empty store opens")),
-                    Place::Directory(dir),
-                )
-            }
-            Self::Postgres => {
-                let database = Database::migrated();
-                let options = clock.postgres_options(&database.url);
-                let store = block(PostgresStore::connect(options));
-                (
-                    Rc::new(store.expect("an empty store opens")),
-                    Place::Database(database),
-                )
-            }
+        let place = match self {
+            Self::Sqlite => Place::Directory(tempfile::tempdir().expect("a temporary directory")),
+            Self::Postgres => Place::Database(Database::migrated()),
         };
-        Fixture {
-            store,
-            clock,
-            _place: place,
-        }
+        Fixture::open(place, clock)
     }
 }
 
 impl Fixture {
+    fn open(place: Place, clock: TestClock) -> Self {
+        let store: Rc<dyn Store> = match &place {
+            Place::Directory(dir) => {
+                let store = SqliteStore::open(dir.path(), clock.options());
+                Rc::new(store.expect("the store opens"))
+            }
+            Place::Database(database) => {
+                let options = clock.postgres_options(&database.url);
+                let store = block(PostgresStore::connect(options));
+                Rc::new(store.expect("the store opens"))
+            }
+        };
+        Self {
+            store,
+            clock,
+            place,
+        }
+    }
+
+    /// The same data in another store, as after a restart of the server.
+    pub(crate) fn reopen(self) -> Self {
+        let Self {
+            store,
+            clock,
+            place,
+        } = self;
+        // Closes it: nobody else may hold the directory.
+        drop(store);
+        Self::open(place, clock)
+    }
+
     /// Stores one memory, a millisecond after whatever was before.
     pub(crate) fn create(&self, new: NewMemory) -> Memory {
         self.try_create(new).expect("the memory is stored")

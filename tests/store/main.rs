@@ -18,6 +18,7 @@ mod fixture;
 mod grants_allow_what_they_say;
 mod history_keeps_every_version;
 mod levels_admit_their_readers;
+mod mcp_tasks_tell_the_truth;
 mod models_change_at_once;
 mod one_failure_harms_no_neighbour;
 mod pages_are_stable_under_inserts;

@@ -4,21 +4,23 @@
 
 use std::rc::Rc;
 
-use tmws::domain::{Access, Embedded, MemoryPatch, Model, Permission};
+use tmws::domain::{Access, Embedded, MemoryPatch, Model, NewMcpTask, Permission};
 use tmws::store::Store;
 use tmws::store::postgres::PostgresStore;
 use tokio_postgres::Client;
+use uuid::Uuid;
 
 use crate::fixture::*;
 use crate::service::Database;
 
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 7] = [
     "memory",
     "revision",
     "memory_grant",
     "memory_access",
     "memory_vector",
     "agent",
+    "mcp_task",
 ];
 
 /// A session as the store's own, for `namespace`.
@@ -71,6 +73,14 @@ fn from_those_who_forget_to_ask_for_them() {
         ..MemoryPatch::default()
     };
     block(store.update_memory(&alice(), secret, patch, None)).expect("updated");
+    let task = NewMcpTask {
+        id: Uuid::new_v4(),
+        owner: alice().key,
+        tool: "sleep".into(),
+        ttl_ms: None,
+        lease_ms: 60_000,
+    };
+    block(store.create_mcp_task(task)).expect("recorded");
     block(async {
         // The owner of the tables is a superuser here; the serving role is what must be bound.
         let unsaid = session(&database, "").await;
@@ -95,6 +105,7 @@ fn from_those_who_forget_to_ask_for_them() {
             ("revision", 2, 1, 0),
             ("memory_grant", 1, 1, 0),
             ("memory_vector", 3, 2, 1),
+            ("mcp_task", 1, 0, 0),
         ] {
             assert_eq!(count(&red, table).await, red_sees, "{table}");
             assert_eq!(count(&blue, table).await, blue_sees, "{table}");
@@ -104,6 +115,8 @@ fn from_those_who_forget_to_ask_for_them() {
             "UPDATE memory SET content = 'mine'",
             "DELETE FROM memory",
             "DELETE FROM memory_grant",
+            "UPDATE mcp_task SET status = 'cancelled'",
+            "DELETE FROM mcp_task",
         ] {
             assert_eq!(
                 blue.execute(forbidden, &[]).await.expect("no error"),

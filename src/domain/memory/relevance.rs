@@ -50,6 +50,9 @@ pub struct UpkeepReport {
     pub expired: u64,
     /// Deleted because nobody used them; their history stays.
     pub pruned: u64,
+    /// MCP tasks that were removed because their time to live had ended, or written down as failed
+    /// because their server was gone.
+    pub mcp_tasks: u64,
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod flight;
 mod graph;
 mod insert;
 mod link;
+mod mcp_tasks;
 mod pool;
 mod query;
 mod recall;
@@ -53,9 +54,9 @@ pub use schema::{OpenError, SCHEMA_VERSION, inspect, migrate};
 use super::cursor::CursorKey;
 use super::{Answer, Store, StoreError, StoreStatus, Viewer};
 use crate::domain::{
-    Agent, AgentKey, EmbeddingState, Imported, Memory, MemoryPatch, MemoryStats, Model, NewAgent,
-    NewMemory, NewVector, Page, Recall, Record, Retention, Revision, Search, SearchPage, Share,
-    Timestamp, Unembedded, UpkeepReport,
+    Agent, AgentKey, EmbeddingState, Imported, McpTask, McpTaskChange, Memory, MemoryPatch,
+    MemoryStats, Model, NewAgent, NewMcpTask, NewMemory, NewVector, Page, Recall, Record,
+    Retention, Revision, Search, SearchPage, Share, Timestamp, Unembedded, UpkeepReport,
 };
 use access::AccessCounts;
 use flight::Flights;
@@ -324,6 +325,32 @@ impl Store for PostgresStore {
             )
             .await
         })
+    }
+
+    fn create_mcp_task(&self, new: NewMcpTask) -> Answer<McpTask> {
+        self.write(async move |store: Self| mcp_tasks::create(&store.shard, new).await)
+    }
+
+    fn get_mcp_task(&self, owner: &AgentKey, id: Uuid) -> Answer<McpTask> {
+        let owner = owner.clone();
+        self.read(async move |store: Self| mcp_tasks::get(&store.shard, &owner, id).await)
+    }
+
+    fn update_mcp_task(
+        &self,
+        owner: &AgentKey,
+        id: Uuid,
+        expected_version: Option<u64>,
+        change: McpTaskChange,
+    ) -> Answer<McpTask> {
+        let owner = owner.clone();
+        self.write(async move |store: Self| {
+            mcp_tasks::update(&store.shard, &owner, id, expected_version, change).await
+        })
+    }
+
+    fn renew_mcp_tasks(&self, ids: Vec<Uuid>, lease_ms: u64) -> Answer<()> {
+        self.write(async move |store: Self| mcp_tasks::renew(&store.shard, ids, lease_ms).await)
     }
 
     fn status(&self) -> Answer<StoreStatus> {

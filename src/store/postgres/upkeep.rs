@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use super::pool::Transaction;
 use super::query::Query;
-use super::rows::column;
+use super::rows::{column, foreign};
 use super::scope::Scope;
-use super::{Shard, access, graph};
+use super::{Shard, access, graph, mcp_tasks};
 use crate::domain::memory::RELEVANCE_NEW;
 use crate::domain::{Retention, UpkeepReport};
 use crate::store::StoreError;
 
-/// Memories removed in one transaction.
+/// Memories, or MCP tasks, removed in one transaction.
 const SWEEP_MAX: i64 = 500;
 /// Access counts and expired memories are seen to this often.
 const TURN: Duration = Duration::from_millis(500);
@@ -81,7 +81,8 @@ fn remove_expired(shard: &Shard) -> Query {
         .with(UPKEEP_LOCK)
 }
 
-/// One run: removes what has expired, and deletes what nobody uses; its history stays.
+/// One run: removes what has expired, sees to the MCP tasks, and deletes what nobody uses; its
+/// history stays.
 pub(super) async fn once(
     shard: &Rc<Shard>,
     retention: Retention,
@@ -94,7 +95,14 @@ pub(super) async fn once(
         };
         report.expired = column::<i64>(row, 0)? as u64;
         let ours: bool = column(row, 1)?;
-        if ours && retention.prune_below > 0.0 {
+        if !ours {
+            return Ok(report);
+        }
+        let sweep = mcp_tasks::sweep(shard.now(), SWEEP_MAX);
+        let answers = transaction.run(vec![sweep]).await?;
+        let row = answers[0].first().ok_or_else(foreign)?;
+        report.mcp_tasks = column::<i64>(row, 0)? as u64;
+        if retention.prune_below > 0.0 {
             let answers = transaction.run(vec![prune(shard, &retention)]).await?;
             report.pruned = answers[0]
                 .first()

@@ -19,6 +19,7 @@ mod documents;
 mod functions;
 mod grants;
 mod load;
+mod mcp_tasks;
 mod reader;
 mod recall;
 mod rows;
@@ -44,9 +45,9 @@ pub use writer::WriterStats;
 use super::index::IndexSize;
 use super::{Answer, Store, StoreError, StoreStatus, Viewer};
 use crate::domain::{
-    Agent, AgentKey, EmbeddingState, Imported, Memory, MemoryPatch, MemoryStats, Model, NewAgent,
-    NewMemory, NewVector, Page, Recall, Record, Retention, Revision, Search, SearchPage, Share,
-    Timestamp, Unembedded, UpkeepReport,
+    Agent, AgentKey, EmbeddingState, Imported, McpTask, McpTaskChange, Memory, MemoryPatch,
+    MemoryStats, Model, NewAgent, NewMcpTask, NewMemory, NewVector, Page, Recall, Record,
+    Retention, Revision, Search, SearchPage, Share, Timestamp, Unembedded, UpkeepReport,
 };
 use threads::Threads;
 use writer::Batch;
@@ -309,6 +310,36 @@ impl Store for SqliteStore {
                 limit,
                 cursor.as_deref(),
             )
+        })
+    }
+
+    fn create_mcp_task(&self, new: NewMcpTask) -> Answer<McpTask> {
+        self.write(0, move |batch| {
+            batch.isolated(|batch| mcp_tasks::create(batch, new))
+        })
+    }
+
+    fn get_mcp_task(&self, owner: &AgentKey, id: Uuid) -> Answer<McpTask> {
+        let owner = owner.clone();
+        self.read(move |connection, now| mcp_tasks::get(connection, &owner, id, now))
+    }
+
+    fn update_mcp_task(
+        &self,
+        owner: &AgentKey,
+        id: Uuid,
+        expected_version: Option<u64>,
+        change: McpTaskChange,
+    ) -> Answer<McpTask> {
+        let owner = owner.clone();
+        self.write(change.bytes(), move |batch| {
+            batch.isolated(|batch| mcp_tasks::update(batch, &owner, id, expected_version, change))
+        })
+    }
+
+    fn renew_mcp_tasks(&self, ids: Vec<Uuid>, lease_ms: u64) -> Answer<()> {
+        self.write(0, move |batch| {
+            batch.isolated(|batch| mcp_tasks::renew(batch, &ids, lease_ms))
         })
     }
 

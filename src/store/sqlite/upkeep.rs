@@ -7,12 +7,12 @@ use rusqlite::Connection;
 
 use super::rows::by_seq;
 use super::writer::Batch;
-use super::{change, vectors};
+use super::{change, mcp_tasks, vectors};
 use crate::domain::memory::RELEVANCE_NEW;
 use crate::domain::{Retention, Timestamp, UpkeepReport};
 use crate::store::StoreError;
 
-/// Memories removed in one transaction: some 10 ms of the writer's time.
+/// Memories, or MCP tasks, removed in one transaction: some 10 ms of the writer's time.
 pub(super) const SWEEP_MAX: usize = 500;
 
 /// The name that the history gives for what the server did by itself.
@@ -51,13 +51,15 @@ pub(super) fn remove(batch: &mut Batch<'_>, seq: i64) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// One run: removes what has expired, and deletes what nobody uses; its history stays.
+/// One run: removes what has expired, sees to the MCP tasks, and deletes what nobody uses; its
+/// history stays.
 pub(super) fn run(
     batch: &mut Batch<'_>,
     retention: &Retention,
 ) -> Result<UpkeepReport, StoreError> {
     let mut report = UpkeepReport {
         expired: remove_expired(batch, SWEEP_MAX)?,
+        mcp_tasks: mcp_tasks::sweep(batch, SWEEP_MAX)?,
         ..UpkeepReport::default()
     };
     if retention.prune_below <= 0.0 {
