@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use criterion::{Criterion, Throughput};
 use tmws::config::{self, Config, ToolProfile};
-use tmws::delivery::{Changes, Outgoing, Registry, Session};
+use tmws::delivery::{Changes, Outgoing, Registry, Session, Transport};
 use tmws::dispatch::{Constants, Dispatcher, McpConnection, Reply};
 use tmws::domain::AgentKey;
 use tmws::embed::Embedder;
@@ -62,6 +62,8 @@ pub(crate) fn dispatch(c: &mut Criterion) {
         meaning: Arc::new(meaning),
         looks: Cell::new(0),
         registry: Arc::clone(&registry),
+        running: Arc::default(),
+        seal: Arc::default(),
         inbox: changes.inbox(0),
         changes,
         metrics: Arc::clone(&metrics),
@@ -73,7 +75,12 @@ pub(crate) fn dispatch(c: &mut Criterion) {
     let counts = Arc::clone(&metrics.shards[0]);
     let dispatcher = Rc::new(Dispatcher::new(table, constants, services, counts));
     let agent = AgentKey::new("default", "bench").expect("a name");
-    let session = Rc::new(Session::open(&registry, agent, Vec::new()));
+    let session = Rc::new(Session::open(
+        &registry,
+        Transport::WebSocket,
+        agent,
+        Vec::new(),
+    ));
     let outlet = Outgoing::of_stream().outlet(0);
     let mut connection = McpConnection::new(session, ToolProfile::Core, outlet);
     let mut out = Vec::new();

@@ -2,5 +2,7 @@
 //! them may do everything.
 
 pub mod origin;
+mod seal;
 
 pub use origin::Origins;
+pub use seal::{SEAL_SECONDS, Seal, SealError};

@@ -44,6 +44,18 @@ pub const LINGER_SECONDS: u64 = 2;
 /// clients. Beyond it new ones are closed at once.
 pub const HTTP_CONNECTIONS_MAX: usize = 2_048;
 
+/// Legacy sessions of MCP over HTTP on one shard: as many as WebSockets by default.
+pub const HTTP_SESSIONS_MAX: usize = 10_000;
+
+/// Requests that wait for the sessions of one shard; each is handled in microseconds.
+pub const HTTP_ORDERS_WAITING_MAX: usize = 4_096;
+
+/// Finished streams that a legacy session keeps for a client whose connection broke.
+pub const HTTP_STREAMS_MAX: usize = 16;
+
+/// Events that wait for the reader of a stream; whoever is slower reads on by its last event.
+pub const HTTP_EVENTS_WAITING_MAX: usize = 256;
+
 /// Bytes of an HTTP request's body: one message, as on the WebSocket.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
 

@@ -16,8 +16,8 @@ use crate::domain::AgentKey;
 pub enum Change {
     /// A memory was stored, changed, shared or deleted.
     Memory {
-        /// Where it lives.
-        namespace: Arc<str>,
+        /// Where it lives, where that is known.
+        namespace: Option<Arc<str>>,
         /// Its id.
         id: Uuid,
     },

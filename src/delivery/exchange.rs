@@ -168,7 +168,10 @@ mod tests {
         }
         let told = sent(&queue);
         assert_eq!(told.len(), 3, "{told:?}");
-        assert!(told[2].contains("\"progress\":100,\"total\":100"), "{told:?}");
+        assert!(
+            told[2].contains("\"progress\":100,\"total\":100"),
+            "{told:?}"
+        );
     }
 
     #[test]
@@ -188,7 +191,10 @@ mod tests {
     async fn a_client_answers_refuses_or_cannot_be_asked() {
         let queue = Outgoing::of_stream();
         let mut exchange = exchange(&queue);
-        assert_eq!(exchange.ask("roots/list", "{}").await, Err(AskError::NotPossible));
+        assert_eq!(
+            exchange.ask("roots/list", "{}").await,
+            Err(AskError::NotPossible)
+        );
         let asks = Rc::new(Asks::default());
         exchange.asks = Some(Rc::clone(&asks));
         let (answer, ()) = tokio::join!(exchange.ask("roots/list", "{}"), async {

@@ -4,10 +4,12 @@ mod changes;
 mod exchange;
 mod outlet;
 mod registry;
+mod running;
 mod session;
 
 pub use changes::{Change, Changes, Inbox, News};
 pub use exchange::{AskError, Asks, Exchange};
-pub use outlet::{Outgoing, Outlet};
+pub use outlet::{INTERRUPT, Outgoing, Outlet};
 pub use registry::{Presence, Registry};
+pub use running::Running;
 pub use session::{Session, Transport};

@@ -66,6 +66,9 @@ impl Outgoing {
     }
 }
 
+/// The key of what is no message: the stream that carries it is to be broken off.
+pub const INTERRUPT: u64 = u64::MAX;
+
 /// The way of such messages to one connection.
 #[derive(Debug, Clone)]
 pub struct Outlet {
@@ -90,6 +93,18 @@ impl Outlet {
     }
 }
 
+#[cfg(feature = "conformance-fixture")]
+impl Outlet {
+    /// Breaks the stream off that carries this; its client has to come back for the rest.
+    pub fn interrupt(&self) {
+        self.queue
+            .messages
+            .borrow_mut()
+            .push((INTERRUPT, Vec::new()));
+        self.queue.wake.notify_one();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Outgoing;
@@ -104,7 +119,10 @@ mod tests {
         assert_eq!((queue.take_dropped(), queue.take_dropped()), (1, 0));
         let mut taken = Vec::new();
         queue.take(&mut taken);
-        assert_eq!(taken, [(1, b"a".to_vec()), (2, b"b".to_vec()), (1, b"c".to_vec())]);
+        assert_eq!(
+            taken,
+            [(1, b"a".to_vec()), (2, b"b".to_vec()), (1, b"c".to_vec())]
+        );
         assert!(one.send(vec![0; QUEUED_BYTES_MAX]), "there is room again");
     }
 }

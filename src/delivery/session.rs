@@ -13,7 +13,7 @@ use crate::domain::{AgentKey, Timestamp};
 pub enum Transport {
     /// A WebSocket, for as long as it is open.
     WebSocket,
-    /// One HTTP request.
+    /// One HTTP request, or a session of many.
     Http,
 }
 
@@ -52,12 +52,17 @@ pub struct Session {
 
 impl Session {
     /// Begins a session that counts as presence.
-    pub fn open(registry: &Arc<Registry>, agent: AgentKey, capabilities: Vec<String>) -> Self {
+    pub fn open(
+        registry: &Arc<Registry>,
+        transport: Transport,
+        agent: AgentKey,
+        capabilities: Vec<String>,
+    ) -> Self {
         let start_ms = registry.now_ms();
         let agent = registry.intern(agent);
         registry.enter(&agent, start_ms);
         Self::begin(
-            Transport::WebSocket,
+            transport,
             agent,
             capabilities,
             Some(Arc::clone(registry)),
@@ -138,14 +143,14 @@ impl Drop for Session {
 mod tests {
     use std::sync::Arc;
 
-    use super::{AgentKey, Registry, Session};
+    use super::{AgentKey, Registry, Session, Transport};
 
     #[test]
     fn sessions_count_while_they_live_and_follow_their_agent() {
         let registry = Arc::new(Registry::default());
         let key = |name| AgentKey::new("space", name).unwrap();
-        let first = Session::open(&registry, key("a"), Vec::new());
-        let second = Session::open(&registry, key("a"), Vec::new());
+        let first = Session::open(&registry, Transport::WebSocket, key("a"), Vec::new());
+        let second = Session::open(&registry, Transport::WebSocket, key("a"), Vec::new());
         assert!(Arc::ptr_eq(&first.agent().agent, &second.agent().agent));
         let presence = registry.presence();
         assert_eq!((presence.open, presence.agents), (2, 1));

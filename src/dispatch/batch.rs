@@ -8,8 +8,8 @@ use bumpalo::collections::Vec as ArenaVec;
 use futures_util::future::join_all;
 use serde::Deserialize;
 
-use super::{Answer, Dispatcher, Reply};
 use super::mcp::{Caller, Request, notified};
+use super::{Answer, Dispatcher, Reply};
 use crate::delivery::Outlet;
 use crate::operations::Touches;
 use crate::rpc::json::Member;

@@ -138,6 +138,18 @@ impl Dispatcher {
         Some(found)
     }
 
+    /// The schema of a tool's arguments, where it asks for headers that repeat some of them
+    /// (`x-mcp-header`); none of our own operations does.
+    pub fn mirrored_schema(&self, name: &str) -> Option<sonic_rs::Value> {
+        #[cfg(feature = "conformance-fixture")]
+        return mcp::mirrored_schema(name);
+        #[cfg(not(feature = "conformance-fixture"))]
+        {
+            let _ = name;
+            None
+        }
+    }
+
     /// The server's parts.
     pub fn services(&self) -> &Rc<Services> {
         &self.services

@@ -61,7 +61,7 @@ pub(super) fn write_result(out: &mut Vec<u8>, wrapping: Wrapping, object: &[u8])
 
 /// What a model can mend by another call is a tool's result; the rest is an error of the protocol
 /// (SPEC 16).
-fn is_mendable(condition: Condition) -> bool {
+pub(super) fn is_mendable(condition: Condition) -> bool {
     condition != Condition::Internal
 }
 

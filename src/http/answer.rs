@@ -1,10 +1,16 @@
 //! Responses: JSON, and problem details (RFC 9457) for errors.
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, UPGRADE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
+use hyper::body::{Body, Frame, SizeHint};
 
+use super::mcp::Events;
 use crate::framing::websocket::handshake::Refusal;
 use crate::rpc::error::RETRY_AFTER_MS;
 use crate::rpc::{Condition, Fault, json};
@@ -12,6 +18,50 @@ use crate::shard::admission::Rejection;
 
 /// A whole response.
 pub(super) type Answer = Response<Full<Bytes>>;
+
+/// The body of a response.
+pub(super) enum Payload {
+    /// All of it.
+    Whole(Full<Bytes>),
+    /// Events as they come.
+    Events(Events),
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Self::Whole(body) => Pin::new(body).poll_frame(context),
+            Self::Events(body) => Pin::new(body).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body) => body.is_end_stream(),
+            Self::Events(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => body.size_hint(),
+            Self::Events(body) => body.size_hint(),
+        }
+    }
+}
+
+/// A response that says everything by its status.
+pub(super) fn empty(status: StatusCode) -> Response<Payload> {
+    let mut answer = Response::new(Payload::Whole(Full::default()));
+    *answer.status_mut() = status;
+    answer
+}
 
 /// A JSON response.
 pub(super) fn json(status: StatusCode, body: impl Into<Bytes>) -> Answer {

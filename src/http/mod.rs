@@ -4,14 +4,18 @@
 //! answer; it knows no store and no operation.
 
 mod answer;
+mod body;
 mod connection;
 mod cors;
+mod mcp;
 mod routes;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+
+pub use mcp::{Letters, Sessions, serve_sessions};
 
 use crate::auth::Origins;
 use crate::config::Config;
@@ -24,6 +28,8 @@ pub struct Http {
     config: Arc<Config>,
     origins: Origins,
     gate: Arc<Gate>,
+    /// Legacy sessions of MCP.
+    sessions: Sessions,
     /// True once the server is stopping.
     stopping: watch::Receiver<bool>,
 }
@@ -34,6 +40,7 @@ impl Http {
         dispatcher: Rc<Dispatcher>,
         config: Arc<Config>,
         gate: Arc<Gate>,
+        sessions: Sessions,
         stopping: watch::Receiver<bool>,
     ) -> Self {
         Self {
@@ -41,6 +48,7 @@ impl Http {
             origins: Origins::new(&config),
             config,
             gate,
+            sessions,
             stopping,
         }
     }

@@ -2,18 +2,16 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, EXPECT, LOCATION};
-use http::{HeaderValue, Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use sonic_rs::JsonValueTrait;
 
-use super::answer::{self, Answer};
-use super::{Http, cors};
-use crate::config::limits::{BODY_BYTES_DROPPED_MAX, BODY_BYTES_MAX};
+use super::answer::{self, Answer, Payload};
+use super::body::{is_json, read};
+use super::{Http, cors, mcp};
 use crate::delivery::Session;
 use crate::rpc::{Condition, Fault, json};
 use crate::shard::Listener;
@@ -21,23 +19,31 @@ use crate::shard::admission::{agent, check_origins, judge};
 use crate::telemetry::process::resident_bytes;
 use crate::telemetry::prometheus;
 
-/// Time for a request's body: at 1 MiB a client slower than 35 KB a second is cut off.
-const BODY_SECONDS_MAX: Duration = Duration::from_secs(30);
+/// The path of MCP.
+const MCP: &str = "/mcp";
 
 /// Answers one request.
-pub(super) async fn answer(http: &Http, listener: Listener, request: Request<Incoming>) -> Answer {
+pub(super) async fn answer(
+    http: &Http,
+    listener: Listener,
+    request: Request<Incoming>,
+) -> Response<Payload> {
     http.dispatcher.metrics().http_requests.add(1);
     let (method, headers) = (request.method().clone(), request.headers().clone());
     let mut answer = match refuse(http, listener, &request) {
-        Some(refusal) => refusal,
+        Some(refusal) => refusal.map(Payload::Whole),
+        None if request.uri().path() == MCP && !cors::is_preflight(&request) => {
+            mcp::answer(http, request).await
+        }
         None => route(http, request)
             .await
-            .unwrap_or_else(|fault| answer::problem(&fault)),
+            .unwrap_or_else(|fault| answer::problem(&fault))
+            .map(Payload::Whole),
     };
     cors::permit(&headers, &http.origins, &mut answer);
     if method == Method::HEAD {
         let bytes = answer.body().size_hint().exact().unwrap_or(0);
-        *answer.body_mut() = Full::default();
+        *answer.body_mut() = Payload::Whole(Full::default());
         answer
             .headers_mut()
             .insert(CONTENT_LENGTH, HeaderValue::from(bytes));
@@ -108,7 +114,7 @@ async fn route(http: &Http, request: Request<Incoming>) -> Result<Answer, Fault>
             let body = post(http, request, "memory/search").await?;
             Ok(answer::json(StatusCode::OK, body))
         }
-        "/ws/mcp" | "/ws" | "/mcp" => Ok(answer::upgrade_required()),
+        "/ws/mcp" | "/ws" => Ok(answer::upgrade_required()),
         path => Err(Fault::new(
             Condition::NotFound,
             format!("there is nothing at {path}"),
@@ -207,66 +213,4 @@ async fn post(http: &Http, request: Request<Incoming>, operation: &str) -> Resul
         )
     })?;
     call(http, &Request::from_parts(head, ()), operation, Some(text)).await
-}
-
-fn is_json(content_type: &HeaderValue) -> bool {
-    let text = content_type.to_str().unwrap_or_default();
-    let essence = text.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json")
-}
-
-async fn read(body: Incoming, waits: bool) -> Result<Bytes, Fault> {
-    if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
-        // A client that waits for 100 Continue sends nothing that would have to be read.
-        if !waits {
-            read_away(body);
-        }
-        return Err(too_large());
-    }
-    match tokio::time::timeout(BODY_SECONDS_MAX, collect(body)).await {
-        Ok(collected) => collected,
-        Err(_) => Err(Fault::new(Condition::Timeout, "the body took too long")),
-    }
-}
-
-async fn collect(mut body: Incoming) -> Result<Bytes, Fault> {
-    let mut bytes = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame =
-            frame.map_err(|_| Fault::new(Condition::InvalidRequest, "the body ended early"))?;
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        if bytes.len() + data.len() > BODY_BYTES_MAX {
-            read_away(body);
-            return Err(too_large());
-        }
-        bytes.extend_from_slice(&data);
-    }
-    Ok(bytes.freeze())
-}
-
-/// Reads on in a refused body while its answer is on the way: a client that is still writing when
-/// the connection closes would never see the answer.
-fn read_away(mut body: Incoming) {
-    tokio::task::spawn_local(async move {
-        let reading = async {
-            let mut count = 0;
-            while let Some(Ok(frame)) = body.frame().await {
-                count += frame.data_ref().map_or(0, Bytes::len);
-                if count > BODY_BYTES_DROPPED_MAX {
-                    break;
-                }
-            }
-        };
-        // Whoever takes longer does not read its answer either.
-        let _ = tokio::time::timeout(BODY_SECONDS_MAX, reading).await;
-    });
-}
-
-fn too_large() -> Fault {
-    Fault::new(
-        Condition::MessageTooLarge,
-        format!("the body exceeds {BODY_BYTES_MAX} bytes"),
-    )
 }

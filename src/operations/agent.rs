@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::arguments::arguments;
 use super::operation::{Operation, Pending, Scope, Touches};
 use super::services::Context;
+use crate::delivery::Change;
 use crate::domain::agent::NAME_BYTES_MAX;
 use crate::domain::memory::{PAGE_DEFAULT, PAGE_MAX};
 use crate::domain::{Agent, AgentKey, JsonObject, NewAgent, Violation};
@@ -81,8 +82,14 @@ fn register(context: &Context<'_>, arguments: RegisterAgent) -> Result<Pending<A
         metadata: arguments.metadata,
     };
     agent.check()?;
-    let registered = context.services.store.register_agent(agent);
-    Ok(Box::pin(async move { Ok(registered.await?) }))
+    let services = Rc::clone(context.services);
+    let key = agent.key.clone();
+    let registered = services.store.register_agent(agent);
+    Ok(Box::pin(async move {
+        let agent = registered.await?;
+        services.changes.publish(&Change::Agent(key));
+        Ok(agent)
+    }))
 }
 
 arguments! {

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,7 +32,8 @@ pub(super) fn rows() -> Vec<Operation> {
             )
             .scope(Scope::Admin)
             .cost(100)
-            .writes(true),
+            .writes(true)
+            .whole(switch_over),
     ]
 }
 
@@ -191,5 +193,24 @@ fn switch(context: &Context<'_>, arguments: SwitchEmbedding) -> Result<Pending<S
             Ok(Err(reason)) => Err(Fault::new(Condition::Conflict, reason)),
             Err(_) => Err(Fault::new(Condition::Unavailable, "the server is stopping")),
         }
+    }))
+}
+
+/// The same, and waits until searches compare vectors of the new model.
+fn switch_over(
+    context: &Context<'_>,
+    arguments: SwitchEmbedding,
+) -> Result<Pending<Status>, Fault> {
+    /// Pause between two looks: a switch takes about a millisecond for each memory.
+    const LOOK_EVERY: Duration = Duration::from_millis(500);
+    let services = Rc::clone(context.services);
+    let begun = switch(context, arguments)?;
+    Ok(Box::pin(async move {
+        let mut status = begun.await?;
+        while status.target.is_some() {
+            tokio::time::sleep(LOOK_EVERY).await;
+            status = status_of(&services).await?;
+        }
+        Ok(status)
     }))
 }

@@ -1,5 +1,7 @@
 //! Memories one at a time: get, delete, share, history.
 
+use std::rc::Rc;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
@@ -92,12 +94,15 @@ fn delete(context: &Context<'_>, arguments: DeleteMemory) -> Result<Pending<Dele
         purged,
         arguments.expected_version,
     );
+    let services = Rc::clone(context.services);
     Ok(Box::pin(async move {
+        let version = deleted.await?;
+        services.memory_changed(None, id);
         Ok(Deleted {
             id,
             deleted: true,
             purged,
-            version: deleted.await?,
+            version,
         })
     }))
 }
@@ -142,8 +147,13 @@ fn share(context: &Context<'_>, arguments: ShareMemory) -> Result<Pending<Memory
         agents,
         permission: (!revoke).then(|| arguments.permission.unwrap_or_default()),
     };
-    let shared = context.services.store.share_memory(&viewer, share);
-    Ok(Box::pin(async move { Ok(shared.await?) }))
+    let services = Rc::clone(context.services);
+    let shared = services.store.share_memory(&viewer, share);
+    Ok(Box::pin(async move {
+        let memory = shared.await?;
+        services.memory_changed(Some(&memory.namespace), memory.id);
+        Ok(memory)
+    }))
 }
 
 /// Of memory/history.

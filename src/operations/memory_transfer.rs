@@ -9,6 +9,7 @@ use sonic_rs::OwnedLazyValue;
 use super::arguments::arguments;
 use super::operation::{Operation, Pending, Scope};
 use super::services::Context;
+use crate::delivery::Change;
 use crate::domain::{Imported, Page, Record, Violation};
 use crate::rpc::{Condition, Fault, json};
 use crate::store::{Store, StoreError};
@@ -144,6 +145,7 @@ fn import(context: &Context<'_>, arguments: ImportMemories) -> Result<Pending<Im
     Ok(Box::pin(async move {
         let imported = imported.await?;
         if imported.created > 0 {
+            services.changes.publish(&Change::Memories);
             services.meaning.note_missed();
         }
         Ok(imported)

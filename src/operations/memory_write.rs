@@ -150,6 +150,10 @@ fn create(context: &Context<'_>, arguments: CreateMemory) -> Result<Pending<Crea
             Some(memory) => memory?,
             None => return Err(Fault::new(Condition::Internal, "the store gave no result")),
         };
+        services.memory_changed(Some(&memory.namespace), memory.id);
+        if let Some(superseded) = memory.supersedes {
+            services.memory_changed(None, superseded);
+        }
         let store = Rc::clone(&services.store);
         let vector = vector.attach(store, memory.id, memory.version, wait).await;
         let near_duplicates = near_duplicates(&services, &viewer, &memory, vector).await;
@@ -293,6 +297,7 @@ fn update(context: &Context<'_>, arguments: UpdateMemory) -> Result<Pending<Memo
     let updated = services.store.update_memory(&viewer, id, patch, expected);
     Ok(Box::pin(async move {
         let memory = updated.await?;
+        services.memory_changed(Some(&memory.namespace), memory.id);
         if let Some(content) = content {
             // Only once the change is allowed and made: others' rejected texts cost nothing.
             let vector = TextVector::of(&services.meaning, &viewer.key, &content);

@@ -108,13 +108,13 @@ pub struct Operation {
     /// How old an answer without arguments may be: it is the same for every caller, and thousands
     /// of agents poll it.
     pub reuse: Option<Duration>,
-    /// May take so long that a client which follows tasks gets one instead of the answer.
-    pub long: bool,
     /// Schema of the arguments.
     pub arguments: Schema,
     /// Schema of the result.
     pub result: Schema,
     run: Run,
+    /// Runs it to its end, where it answers before.
+    whole: Option<Run>,
 }
 
 impl Operation {
@@ -126,6 +126,18 @@ impl Operation {
         out: &mut Vec<u8>,
     ) -> Outcome {
         (self.run)(context, arguments, out)
+    }
+
+    /// True if it answers before its end, so that a task tells more.
+    pub fn has_whole(&self) -> bool {
+        self.whole.is_some()
+    }
+
+    /// Runs the operation to its end instead of answering once it is under way; `None` if the two
+    /// are the same. A client that follows tasks gets one of this.
+    pub fn run_whole(&self, context: &Context<'_>, arguments: Option<&str>) -> Option<Outcome> {
+        let whole = self.whole.as_ref()?;
+        Some(whole(context, arguments, &mut Vec::new()))
     }
 
     /// An operation whose answer is at hand.
@@ -153,18 +165,7 @@ impl Operation {
         A: DeserializeOwned + JsonSchema + 'static,
         R: Serialize + JsonSchema + 'static,
     {
-        let run: Run = Box::new(move |context, text, _| {
-            match arguments::parse(text).and_then(|typed| handler(context, typed)) {
-                Err(fault) => Outcome::Ready(Err(fault)),
-                Ok(pending) => Outcome::Later(Box::pin(async move {
-                    let result = pending.await?;
-                    let mut out = Vec::with_capacity(512);
-                    write(&mut out, &result)?;
-                    Ok(out)
-                })),
-            }
-        });
-        Self::row::<A, R>(method, run)
+        Self::row::<A, R>(method, waiting(handler))
     }
 
     fn row<A: JsonSchema, R: JsonSchema>(method: &'static str, run: Run) -> Self {
@@ -180,7 +181,7 @@ impl Operation {
             idempotent: true,
             touches: Touches::Named,
             reuse: None,
-            long: false,
+            whole: None,
             arguments: arguments::schema::<A>(),
             result: arguments::schema::<R>(),
             run,
@@ -230,8 +231,16 @@ impl Operation {
         self
     }
 
-    pub(super) fn long(mut self) -> Self {
-        self.long = true;
+    /// Says how it runs to its end, for clients that follow tasks.
+    pub(super) fn whole<A, R>(
+        mut self,
+        handler: fn(&Context<'_>, A) -> Result<Pending<R>, Fault>,
+    ) -> Self
+    where
+        A: DeserializeOwned + 'static,
+        R: Serialize + 'static,
+    {
+        self.whole = Some(waiting(handler));
         self
     }
 
@@ -251,6 +260,24 @@ impl Operation {
         self.destructive = true;
         self.writes(true)
     }
+}
+
+fn waiting<A, R>(handler: fn(&Context<'_>, A) -> Result<Pending<R>, Fault>) -> Run
+where
+    A: DeserializeOwned + 'static,
+    R: Serialize + 'static,
+{
+    Box::new(move |context, text, _| {
+        match arguments::parse(text).and_then(|typed| handler(context, typed)) {
+            Err(fault) => Outcome::Ready(Err(fault)),
+            Ok(pending) => Outcome::Later(Box::pin(async move {
+                let result = pending.await?;
+                let mut out = Vec::with_capacity(512);
+                write(&mut out, &result)?;
+                Ok(out)
+            })),
+        }
+    })
 }
 
 fn write<R: Serialize>(out: &mut Vec<u8>, result: &R) -> Result<(), Fault> {

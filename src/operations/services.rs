@@ -7,7 +7,10 @@ use std::sync::Arc;
 use super::meaning::Meaning;
 use super::upkeep::Upkeep;
 use crate::config;
-use crate::delivery::{Changes, Inbox, Registry, Session};
+use uuid::Uuid;
+
+use crate::auth::Seal;
+use crate::delivery::{Change, Changes, Inbox, Registry, Running, Session};
 use crate::store::{Store, Viewer};
 use crate::telemetry::{Metrics, Process};
 
@@ -29,6 +32,10 @@ pub struct Services {
     pub changes: Arc<Changes>,
     /// Where this one does.
     pub inbox: Arc<Inbox>,
+    /// Calls that go on as tasks in this process.
+    pub running: Arc<Running>,
+    /// What clients carry for the server.
+    pub seal: Arc<Seal>,
     /// Counts of all shards.
     pub metrics: Arc<Metrics>,
     /// The state of the process.
@@ -51,6 +58,14 @@ impl Context<'_> {
     /// The caller as the store knows it.
     pub(super) fn viewer(&self) -> Viewer {
         viewer(self.session)
+    }
+}
+
+impl Services {
+    /// Tells whoever watches that a memory was written.
+    pub(super) fn memory_changed(&self, namespace: Option<&Arc<str>>, id: Uuid) {
+        let namespace = namespace.cloned();
+        self.changes.publish(&Change::Memory { namespace, id });
     }
 }
 

@@ -46,6 +46,8 @@ pub enum Condition {
     NotFound,
     /// The method is not allowed on this path (RFC 9110, 15.5.6).
     MethodNotAllowed,
+    /// The client reads no kind of answer that there is (RFC 9110, 15.5.7).
+    NotAcceptable,
     /// Another version is stored, or the state forbids it.
     Conflict,
     /// `If-Match` failed (RFC 9110, 15.5.13).
@@ -129,6 +131,7 @@ pub const TABLE: &[Row] = &[
     row(C::SecurityViolation,        1403, "SECURITY_VIOLATION",       403, Some(1008), false, L::Warn),
     row(C::NotFound,                 1404, "NOT_FOUND",                404, None,       false, L::Debug),
     row(C::MethodNotAllowed,         1405, "METHOD_NOT_ALLOWED",       405, None,       false, L::Debug),
+    row(C::NotAcceptable,            1406, "NOT_ACCEPTABLE",           406, None,       false, L::Debug),
     row(C::Conflict,                 1409, "CONFLICT",                 409, None,       false, L::Debug),
     row(C::PreconditionFailed,       1409, "CONFLICT",                 412, None,       false, L::Debug),
     row(C::MessageTooLarge,          1413, "MESSAGE_TOO_LARGE",        413, Some(1009), false, L::Warn),

@@ -246,10 +246,17 @@ pub fn end_result(out: &mut Vec<u8>) {
 
 /// Appends an error answer; without an id it carries null (JSON-RPC 2.0, 5).
 pub fn write_error(out: &mut Vec<u8>, id: Option<&str>, fault: &Fault) {
-    let row = fault.condition.row();
     out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
     out.extend_from_slice(id.unwrap_or("null").as_bytes());
-    out.extend_from_slice(b",\"error\":{\"code\":");
+    out.extend_from_slice(b",\"error\":");
+    write_error_object(out, fault);
+    out.push(b'}');
+}
+
+/// Appends the error object of a fault.
+pub fn write_error_object(out: &mut Vec<u8>, fault: &Fault) {
+    let row = fault.condition.row();
+    out.extend_from_slice(b"{\"code\":");
     out.extend_from_slice(row.rpc.to_string().as_bytes());
     out.extend_from_slice(b",\"message\":");
     json::write_string(out, &fault.message);
@@ -257,7 +264,7 @@ pub fn write_error(out: &mut Vec<u8>, id: Option<&str>, fault: &Fault) {
     out.extend_from_slice(row.code.as_bytes());
     out.push(b'"');
     fault.write_members(out);
-    out.extend_from_slice(b"}}}");
+    out.extend_from_slice(b"}}");
 }
 
 #[cfg(test)]

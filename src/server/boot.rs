@@ -16,6 +16,7 @@ use crate::config::{Config, EmbeddingProvider, Io};
 use crate::delivery::{Changes, Registry};
 use crate::dispatch::Constants;
 use crate::embed::Embedder;
+use crate::http::Sessions;
 use crate::net::epoll::Epoll;
 use crate::net::uring::Uring;
 use crate::net::{Backend, affinity, limits, listener};
@@ -62,6 +63,8 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
         constants: Arc::new(Constants::new(&table)),
         registry: Arc::new(Registry::default()),
         changes: Arc::new(Changes::new(shards)),
+        running: Arc::default(),
+        seal: Arc::default(),
         config: Arc::clone(&config),
         metrics: Arc::clone(&metrics),
         process: Arc::clone(&process),
@@ -76,7 +79,8 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
     let mailboxes: Vec<_> = (0..shards).map(|_| Arc::new(Mailbox::default())).collect();
     let mut ws = ws.into_iter();
     let mut threads = Vec::with_capacity(shards);
-    for (index, api) in api.into_iter().enumerate() {
+    let sessions = Sessions::for_shards(shards);
+    for ((index, api), sessions) in api.into_iter().enumerate().zip(sessions) {
         let mut listeners = vec![(api, Listener::Api)];
         listeners.extend(ws.next().map(|ws| (ws, Listener::WebSocket)));
         let parts = Parts {
@@ -84,6 +88,7 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
             core: cores[index % cores.len()],
             listeners,
             mailbox: Arc::clone(&mailboxes[index]),
+            sessions,
             shared: shared.clone(),
         };
         let thread = std::thread::Builder::new()

@@ -10,10 +10,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
 use super::backing::Backing;
+use crate::auth::Seal;
 use crate::config::Config;
-use crate::delivery::{Changes, Registry};
+use crate::delivery::{Changes, Registry, Running};
 use crate::dispatch::{Constants, Dispatcher};
-use crate::http::Http;
+use crate::http::{Http, Letters, Sessions, serve_sessions};
 use crate::net::{Backend, Settings, affinity};
 use crate::operations::{Meaning, Services, Table, Upkeep};
 use crate::shard::{Gate, Listener, Mailbox, Next, Shard};
@@ -29,6 +30,8 @@ pub(super) struct Shared {
     pub(super) process: Arc<Process>,
     pub(super) registry: Arc<Registry>,
     pub(super) changes: Arc<Changes>,
+    pub(super) running: Arc<Running>,
+    pub(super) seal: Arc<Seal>,
     pub(super) gate: Arc<Gate>,
     pub(super) backing: Backing,
     pub(super) meaning: Arc<Meaning>,
@@ -43,6 +46,7 @@ pub(super) struct Parts {
     pub(super) core: usize,
     pub(super) listeners: Vec<(TcpListener, Listener)>,
     pub(super) mailbox: Arc<Mailbox>,
+    pub(super) sessions: (Sessions, Letters),
     pub(super) shared: Shared,
 }
 
@@ -105,6 +109,8 @@ async fn serve<B: Backend>(parts: Parts) -> io::Result<()> {
         meaning: shared.meaning,
         looks: Cell::new(0),
         registry: shared.registry,
+        running: shared.running,
+        seal: shared.seal,
         inbox: shared.changes.inbox(parts.index),
         changes: shared.changes,
         metrics: Arc::clone(&shared.metrics),
@@ -119,12 +125,20 @@ async fn serve<B: Backend>(parts: Parts) -> io::Result<()> {
         services,
         counts,
     ));
+    let (sessions, letters) = parts.sessions;
+    let serving_sessions = tokio::task::spawn_local(serve_sessions(
+        letters,
+        Rc::clone(&dispatcher),
+        Arc::clone(&config),
+        shared.stopping.clone(),
+    ));
     let http = |config| {
         let dispatcher = Rc::clone(&dispatcher);
         Rc::new(Http::new(
             dispatcher,
             config,
             Arc::clone(&shared.gate),
+            sessions.clone(),
             shared.stopping.clone(),
         ))
     };
@@ -147,5 +161,6 @@ async fn serve<B: Backend>(parts: Parts) -> io::Result<()> {
     while Rc::strong_count(&serving) > 1 {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
+    serving_sessions.abort();
     Ok(())
 }

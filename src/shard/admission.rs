@@ -98,7 +98,7 @@ pub fn judge<H: RequestHead>(
         deflate: negotiate(&upgrade, config),
         agent: agent(head)?,
         capabilities: capabilities(head)?,
-        profile: profile(head, query)?.unwrap_or(config.tool_profile),
+        profile: profile_of(head, query)?.unwrap_or(config.tool_profile),
     }))
 }
 
@@ -160,7 +160,8 @@ fn capabilities<H: RequestHead>(head: &H) -> Result<Vec<String>, Fault> {
     Ok(capabilities)
 }
 
-fn profile<H: RequestHead>(head: &H, query: &str) -> Result<Option<ToolProfile>, Fault> {
+/// The tool profile that a request asks for, by `?tools=` or `X-Tool-Profile` (SPEC 16).
+pub fn profile_of<H: RequestHead>(head: &H, query: &str) -> Result<Option<ToolProfile>, Fault> {
     let asked = query
         .split('&')
         .find_map(|pair| pair.strip_prefix("tools="));

@@ -8,7 +8,7 @@ use super::admission::{Admission, HandOver, Route, judge};
 use super::connection::{Codec, Open, Phase};
 use super::timers::Tick;
 use crate::config::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
-use crate::delivery::Session;
+use crate::delivery::{Session, Transport};
 use crate::dispatch::McpConnection;
 use crate::framing::websocket::handshake::write_response;
 use crate::net::{Backend, Lease, Receive, Token};
@@ -81,11 +81,16 @@ impl<B: Backend> Shard<B> {
                 let registry = &self.dispatcher.services().registry;
                 let session = Session::open(
                     registry,
+                    Transport::WebSocket,
                     admission.agent.clone(),
                     admission.capabilities.clone(),
                 );
                 let outlet = self.outgoing.outlet(token.key());
-                Codec::Mcp(McpConnection::new(Rc::new(session), admission.profile, outlet))
+                Codec::Mcp(McpConnection::new(
+                    Rc::new(session),
+                    admission.profile,
+                    outlet,
+                ))
             }
         };
         let open = Open::new(&admission, codec, self.config.message_bytes_max, place);

@@ -145,7 +145,9 @@ async fn values(
             (tags.collect(), false)
         }
         Source::Agents => {
-            let page = store.list_agents(namespace, None, VALUES_MAX as u32, None).await?;
+            let page = store
+                .list_agents(namespace, None, VALUES_MAX as u32, None)
+                .await?;
             let ids = page.items.iter().map(|agent| agent.agent_id.to_string());
             (ids.collect(), page.next_cursor.is_some())
         }
@@ -161,7 +163,10 @@ async fn values(
                 counts_access: false,
             };
             let page = store.recall_memories(&viewer, recall).await?;
-            let here = page.items.iter().filter(|memory| memory.namespace == *namespace);
+            let here = page
+                .items
+                .iter()
+                .filter(|memory| memory.namespace == *namespace);
             let ids = here.map(|memory| memory.id.to_string());
             (ids.collect(), page.next_cursor.is_some())
         }

@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use super::caller::{Caller, Request};
 use super::methods::{self, TOOLS_CALL};
-use crate::dispatch::{Dispatcher, Reply};
 use crate::config::ToolProfile;
 use crate::delivery::{Outlet, Session};
+use crate::dispatch::{Dispatcher, Reply};
 use crate::rpc::jsonrpc::{self, Call, Message};
 use crate::rpc::mcp::{self, ClientCapabilities, Era, Params, ToolCall, ToolsCall};
 use crate::rpc::{Condition, Fault};

@@ -17,7 +17,11 @@ const INSTRUCTIONS: &str = "Shared memory for agents. Store what should outlast 
     access_level or share them.";
 
 /// Tools of a page: the core profile fits one, and a page is what a model may read at once.
+#[cfg(not(feature = "conformance-fixture"))]
 const TOOLS_OF_A_PAGE: usize = 12;
+/// The suite reads one page.
+#[cfg(feature = "conformance-fixture")]
+const TOOLS_OF_A_PAGE: usize = 1_000;
 
 /// Results of methods without parameters, as JSON objects.
 pub struct Constants {
@@ -59,9 +63,8 @@ impl Constants {
         Self {
             tools: eras.map(lists),
             prompts: eras.map(|era| list(era, "prompts", &prompts::rows(), None)),
-            templates: eras.map(|era| {
-                list(era, "resourceTemplates", &resources::templates(), None)
-            }),
+            templates: eras
+                .map(|era| list(era, "resourceTemplates", &resources::templates(), None)),
             discover: discover(),
             empty: eras.map(empty),
         }
@@ -75,8 +78,13 @@ impl Constants {
             None => None,
             Some(number) => {
                 // Only what was given out: "page-01" was not.
-                let index = number.parse().ok().filter(|index| format!("{index}") == number);
-                index.filter(|index: &usize| *index > 0).and_then(|index| pages.get(index))
+                let index = number
+                    .parse()
+                    .ok()
+                    .filter(|index| format!("{index}") == number);
+                index
+                    .filter(|index: &usize| *index > 0)
+                    .and_then(|index| pages.get(index))
             }
         };
         page.map(Vec::as_slice).ok_or_else(foreign_cursor)
@@ -121,7 +129,8 @@ impl Constants {
 /// What a legacy client may use. Lists of resources change with every memory, so only those who
 /// subscribe are told.
 #[cfg(not(feature = "conformance-fixture"))]
-const LEGACY_CAPABILITIES: &str = r#"{"completions":{},"logging":{},"prompts":{},"resources":{"subscribe":true},"tools":{}}"#;
+const LEGACY_CAPABILITIES: &str =
+    r#"{"completions":{},"logging":{},"prompts":{},"resources":{"subscribe":true},"tools":{}}"#;
 #[cfg(feature = "conformance-fixture")]
 const LEGACY_CAPABILITIES: &str = r#"{"completions":{},"logging":{},"prompts":{"listChanged":true},"resources":{"subscribe":true},"tools":{"listChanged":true}}"#;
 

@@ -17,7 +17,10 @@ pub(super) const TOOLS_CALL: &str = "tools/call";
 /// called directly and `ping` need none (SPEC 16).
 pub(super) fn needs_initialize(method: &str) -> bool {
     let family = method.split('/').next().unwrap_or_default();
-    matches!(family, "tools" | "resources" | "prompts" | "completion" | "logging")
+    matches!(
+        family,
+        "tools" | "resources" | "prompts" | "completion" | "logging"
+    )
 }
 
 /// Handles a notification; one that is unknown or makes no sense is ignored (JSON-RPC 2.0, 4.1).
@@ -42,10 +45,14 @@ impl Dispatcher {
         match (&*call.method, request.era) {
             (TOOLS_CALL, _) => return self.tool(request, &ToolCall::parse(params)?, out),
             ("tools/list", era) => {
-                let page = self.constants.tools(era, request.caller.profile, &cursor(params)?);
+                let page = self
+                    .constants
+                    .tools(era, request.caller.profile, &cursor(params)?);
                 return constant(request, page?, out);
             }
-            ("ping", Era::Legacy) => return constant(request, self.constants.empty(Era::Legacy), out),
+            ("ping", Era::Legacy) => {
+                return constant(request, self.constants.empty(Era::Legacy), out);
+            }
             ("server/discover", Era::Modern) => {
                 return constant(request, self.constants.discover(), out);
             }
@@ -68,8 +75,13 @@ impl Dispatcher {
                 listen::unsubscribe(request, params)?;
             }
             ("logging/setLevel", Era::Legacy) => {
-                let level = Params::parse(params)?.level.string().map(|level| LogLevel::parse(&level));
-                let level = level.flatten().ok_or_else(|| LogLevel::unknown("params.level"))?;
+                let level = Params::parse(params)?
+                    .level
+                    .string()
+                    .map(|level| LogLevel::parse(&level));
+                let level = level
+                    .flatten()
+                    .ok_or_else(|| LogLevel::unknown("params.level"))?;
                 request.caller.log_level.set(Some(level));
             }
             ("subscriptions/listen", Era::Modern) => {

@@ -26,3 +26,5 @@ pub(in crate::dispatch) use watch::Watches;
 pub use caller::Caller;
 pub use connection::McpConnection;
 pub use constants::Constants;
+#[cfg(feature = "conformance-fixture")]
+pub(in crate::dispatch) use fixture::mirrored_schema;

@@ -3,16 +3,17 @@
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
-use sonic_rs::{JsonContainerTrait, JsonValueTrait, Value};
+use sonic_rs::{JsonContainerTrait, JsonValueTrait, Value, json};
 
 use super::caller::Request;
+use super::input::{self, Needs};
 use super::resources;
 use crate::delivery::Session;
 use crate::dispatch::wrapping::answer_later;
 use crate::dispatch::{Dispatcher, Reply};
 use crate::domain::AgentKey;
 use crate::rpc::json::{self, Member, Text};
-use crate::rpc::mcp;
+use crate::rpc::mcp::{self, Era, Extras};
 use crate::rpc::{Condition, Fault};
 
 /// Memories that a prompt brings along.
@@ -114,6 +115,7 @@ fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Fault {
     Fault::new(Condition::InvalidArguments, message)
 }
 
+/// Reads arguments; whether all that are required are there is asked later.
 fn check(prompt: &Prompt, arguments: &Member<'_>) -> Result<Arguments, Fault> {
     let raw = arguments.raw().filter(|raw| *raw != "null").unwrap_or("{}");
     let value: Value = sonic_rs::from_str(raw)
@@ -130,13 +132,76 @@ fn check(prompt: &Prompt, arguments: &Member<'_>) -> Result<Arguments, Fault> {
             return Err(invalid(format!("argument {name} must be a string")));
         }
     }
-    for needed in prompt.arguments.iter().filter(|known| known.required) {
-        let given = value.get(needed.name).and_then(|given| given.as_str());
-        if given.is_none_or(|given| given.trim().is_empty()) {
-            return Err(invalid(format!("argument {} is missing", needed.name)));
+    Ok(Arguments(value))
+}
+
+/// The required arguments that are not there.
+fn missing(prompt: &Prompt, arguments: &Arguments) -> Vec<&'static str> {
+    let required = prompt.arguments.iter().filter(|known| known.required);
+    let missing = required.filter(|known| {
+        arguments
+            .get(known.name)
+            .is_none_or(|given| given.trim().is_empty())
+    });
+    missing.map(|known| known.name).collect()
+}
+
+/// Asks the user for arguments that are missing, where the client can; otherwise they are an error.
+fn complete(
+    dispatcher: &Dispatcher,
+    request: Request<'_>,
+    params: &Get<'_>,
+    prompt: &Prompt,
+    arguments: &mut Arguments,
+) -> Result<Option<Vec<u8>>, Fault> {
+    /// The key of the one form.
+    const FORM: &str = "arguments";
+    let gaps = missing(prompt, arguments);
+    if gaps.is_empty() {
+        return Ok(None);
+    }
+    let absent = || invalid(format!("arguments are missing: {}", gaps.join(", ")));
+    let extras = Extras::parse(&params.meta)?;
+    if request.era == Era::Legacy || !request.capabilities(&extras).elicitation {
+        return Err(absent());
+    }
+    let seal = &dispatcher.services.seal;
+    let given = params.arguments.raw().unwrap_or("{}");
+    let binding = input::binding(request, "prompts/get", prompt.name, given);
+    let inputs = input::read(
+        seal,
+        &binding,
+        &params.input_responses,
+        &params.request_state,
+    )?;
+    if let Some(response) = inputs.get(FORM) {
+        if response.get("action").as_str() != Some("accept") {
+            return Err(absent());
+        }
+        for gap in &gaps {
+            if let Some(value) = response.get("content").and_then(|content| content.get(gap)) {
+                arguments.0.insert(gap, value.clone());
+            }
+        }
+        if missing(prompt, arguments).is_empty() {
+            return Ok(None);
         }
     }
-    Ok(Arguments(value))
+    let fields = prompt
+        .arguments
+        .iter()
+        .filter(|known| gaps.contains(&known.name));
+    let properties = fields.map(|field| {
+        let schema = json!({"type": "string", "description": field.description});
+        (field.name, schema)
+    });
+    let properties: std::collections::BTreeMap<_, _> = properties.collect();
+    let form = json!({
+        "message": prompt.description,
+        "requestedSchema": {"type": "object", "properties": properties, "required": gaps},
+    });
+    let needs = Needs::default().ask(FORM, "elicitation/create", &form.to_string());
+    Ok(Some(needs.write(seal, &binding)))
 }
 
 /// Answers `prompts/get`.
@@ -151,9 +216,13 @@ pub(super) fn get(
     let Some(prompt) = rows().into_iter().find(|prompt| prompt.name == name) else {
         return Err(invalid(format!("Unknown prompt: {name}")));
     };
-    let arguments = check(&prompt, &params.arguments)?;
+    let mut arguments = check(&prompt, &params.arguments)?;
+    if let Some(asked) = complete(dispatcher, request, &params, &prompt, &mut arguments)? {
+        return Ok(answer_later(request, async { Ok(asked) }));
+    }
     #[cfg(feature = "conformance-fixture")]
-    if let Some(reply) = super::fixture::prompt(dispatcher, request, &params, &prompt, &arguments)? {
+    if let Some(reply) = super::fixture::prompt(dispatcher, request, &params, &prompt, &arguments)?
+    {
         return Ok(reply);
     }
     let dispatcher = Rc::clone(dispatcher);
@@ -166,7 +235,7 @@ pub(super) fn get(
 }
 
 /// Writes the result: content blocks, each a message of the user.
-pub(super) fn write(era: mcp::Era, description: &str, blocks: &[Vec<u8>]) -> Vec<u8> {
+pub(super) fn write(era: Era, description: &str, blocks: &[Vec<u8>]) -> Vec<u8> {
     let mut out = Vec::new();
     mcp::begin_object(&mut out, era);
     out.extend_from_slice(b"\"description\":");
@@ -202,8 +271,11 @@ async fn messages(
     let mut blocks = Vec::new();
     match name {
         "summarize_memories" => {
-            let topic = arguments.get("topic").filter(|topic| !topic.trim().is_empty());
-            let about = topic.map_or_else(|| "lately".to_owned(), |topic| format!("about: {topic}"));
+            let topic = arguments
+                .get("topic")
+                .filter(|topic| !topic.trim().is_empty());
+            let about =
+                topic.map_or_else(|| "lately".to_owned(), |topic| format!("about: {topic}"));
             blocks.push(text(&format!(
                 "Sum up what the following memories say {about}\nKeep to what they say, name \
                  what contradicts, and end with what is still open."
@@ -266,7 +338,12 @@ async fn memories(
     let answer: Value = sonic_rs::from_slice(&answer).unwrap_or_default();
     let found = answer.get(list).and_then(|list| list.as_array());
     let block = |memory: &Value| {
-        let member = |name| memory.get(name).and_then(|value| value.as_str()).unwrap_or_default();
+        let member = |name| {
+            memory
+                .get(name)
+                .and_then(|value| value.as_str())
+                .unwrap_or_default()
+        };
         let uri = format!("memory://{}/{}", member("namespace"), member("id"));
         let mut out = b"{\"type\":\"resource\",\"resource\":".to_vec();
         resources::write_contents(&mut out, &uri, &memory.to_string());
@@ -282,7 +359,10 @@ async fn memories(
 
 async fn agents(dispatcher: &Dispatcher, session: &Session) -> Result<String, Fault> {
     let namespace = session.agent().namespace;
-    let page = dispatcher.services.store.list_agents(&namespace, None, 50, None);
+    let page = dispatcher
+        .services
+        .store
+        .list_agents(&namespace, None, 50, None);
     let lines = page.await?.items.into_iter().map(|agent| {
         let can = agent.capabilities.join(", ");
         format!("- {}: {can}", agent.agent_id)

@@ -1,31 +1,425 @@
-//! The tasks extension (SEP-2663).
+//! The tasks extension (SEP-2663): calls that go on after their answer, with records that survive
+//! the server.
 
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
+use sonic_rs::{JsonValueTrait, Object, Value};
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use uuid::Uuid;
 
 use super::caller::Request;
-use crate::delivery::{Outlet, Session};
+use crate::delivery::{Change, Outlet, Session};
+use crate::dispatch::wrapping::{Wrapping, answer_later, is_mendable, write_result};
 use crate::dispatch::{Dispatcher, Reply};
-use crate::operations::{Operation, Services};
-use crate::rpc::json::Member;
-use crate::rpc::{Condition, Fault};
+use crate::domain::mcp_task::LEASE_MS;
+use crate::domain::{AgentKey, JsonObject, McpTask, McpTaskChange, McpTaskStatus, NewMcpTask};
+use crate::operations::{Context, Operation, Outcome, Services};
+use crate::rpc::json::{self, Member};
+use crate::rpc::mcp::{self, ClientCapabilities, Era, Extras, META_SUBSCRIPTION, Params};
+use crate::rpc::{Condition, Fault, jsonrpc};
+use crate::store::StoreError;
 
-pub(super) fn get(_: &Rc<Dispatcher>, _: Request<'_>, _: Option<&str>) -> Result<Reply, Fault> {
-    Err(Fault::new(Condition::MethodNotFound, "x"))
+/// How often a client that polls is asked to.
+const POLL_MS: u64 = 500;
+/// Wait before the end of a task is written again, when the store does not answer.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The work of a task: the tool's result object, or what went wrong with the protocol.
+pub(super) type Work = Pin<Box<dyn Future<Output = Result<Vec<u8>, Fault>>>>;
+
+/// A task from the inside.
+#[derive(Clone)]
+pub(super) struct Task {
+    services: Rc<Services>,
+    owner: AgentKey,
+    id: Uuid,
+    /// Wakes when a client has spoken.
+    spoken: Arc<Notify>,
+    /// Wakes the work when its record holds input.
+    fed: Rc<Notify>,
 }
-pub(super) fn update(_: &Rc<Dispatcher>, _: Request<'_>, _: Option<&str>) -> Result<Reply, Fault> {
-    Err(Fault::new(Condition::MethodNotFound, "x"))
+
+/// True if this request may be answered by a task.
+pub(super) fn may_begin(request: Request<'_>, meta: &Member<'_>) -> Result<bool, Fault> {
+    Ok(request.era == Era::Modern && request.capabilities(&Extras::parse(meta)?).tasks)
 }
-pub(super) fn cancel(_: &Rc<Dispatcher>, _: Request<'_>, _: Option<&str>) -> Result<Reply, Fault> {
-    Err(Fault::new(Condition::MethodNotFound, "x"))
+
+/// Records a task, answers with it, and lets `work` run.
+pub(super) fn begin(
+    dispatcher: &Rc<Dispatcher>,
+    request: Request<'_>,
+    tool: &str,
+    work: impl FnOnce(Task) -> Work + 'static,
+) -> Reply {
+    let services = Rc::clone(dispatcher.services());
+    let owner = request.caller.session.agent();
+    let tool = tool.to_owned();
+    answer_later(request, async move {
+        let id = Uuid::new_v4();
+        let new = NewMcpTask {
+            id,
+            owner: owner.clone(),
+            tool,
+            ttl_ms: None,
+            lease_ms: LEASE_MS,
+        };
+        let record = services.store.create_mcp_task(new).await?;
+        let task = Task {
+            spoken: services.running.begin(id),
+            fed: Rc::default(),
+            services,
+            owner,
+            id,
+        };
+        let work = work(task.clone());
+        tokio::task::spawn_local(task.run(work));
+        let mut out = b"{\"resultType\":\"task\",".to_vec();
+        write_members(&mut out, &record);
+        mcp::end_object(&mut out, Era::Modern);
+        Ok(out)
+    })
 }
+
+/// Lets an operation that takes long run as a task, if its client follows tasks.
 pub(super) fn begin_operation(
-    _: &Rc<Dispatcher>,
-    _: Request<'_>,
-    _: &Member<'_>,
-    _: (usize, &Operation, Option<&str>),
+    dispatcher: &Rc<Dispatcher>,
+    request: Request<'_>,
+    meta: &Member<'_>,
+    (operation, arguments): (&Operation, Option<&str>),
 ) -> Result<Option<Reply>, Fault> {
-    Ok(None)
+    if !operation.has_whole() || !may_begin(request, meta)? {
+        return Ok(None);
+    }
+    let context = Context {
+        services: dispatcher.services(),
+        session: &request.caller.session,
+    };
+    let Some(outcome) = operation.run_whole(&context, arguments) else {
+        return Ok(None);
+    };
+    let later = match outcome {
+        Outcome::Later(later) => later,
+        // Refused at once: there is nothing to follow.
+        Outcome::Ready(_) => return Ok(None),
+    };
+    let work: Work = Box::pin(async move {
+        let mut out = Vec::new();
+        match later.await {
+            Ok(object) => write_result(&mut out, Wrapping::Tool(Era::Modern), &object),
+            Err(fault) if is_mendable(fault.condition) => {
+                mcp::write_tool_error(&mut out, Era::Modern, &fault);
+            }
+            Err(fault) => return Err(fault),
+        }
+        Ok(out)
+    });
+    let name = operation.tool.map_or(operation.method, |tool| tool.name);
+    Ok(Some(begin(dispatcher, request, name, |_| work)))
 }
-pub(super) async fn tell(_: &Services, _: &Session, _: Uuid, _: Option<&str>, _: &Outlet) {}
+
+impl Task {
+    async fn run(self, work: Work) {
+        let mut work = pin!(work);
+        let mut renew = interval(Duration::from_millis(LEASE_MS / 3));
+        renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let end = loop {
+            tokio::select! {
+                end = &mut work => break Some(end),
+                () = self.spoken.notified() => {}
+                _ = renew.tick() => {
+                    let renewed = self.services.store.renew_mcp_tasks(vec![self.id], LEASE_MS);
+                    // A store that does not answer now may do so before the lease is over.
+                    let _ = renewed.await;
+                }
+            }
+            match self.record().await {
+                Ok(record) if record.status.is_terminal() => break None,
+                Err(StoreError::NotFound { .. }) => break None,
+                Ok(_) => self.fed.notify_one(),
+                Err(_) => {}
+            }
+        };
+        if let Some(end) = end {
+            self.finish(end).await;
+        }
+        self.services.running.end(self.id);
+    }
+
+    fn record(&self) -> crate::store::Answer<McpTask> {
+        self.services.store.get_mcp_task(&self.owner, self.id)
+    }
+
+    /// Writes how the task ended, for as long as that may help.
+    async fn finish(&self, end: Result<Vec<u8>, Fault>) {
+        let (status, payload) = match end {
+            Ok(result) => (McpTaskStatus::Completed, result),
+            Err(fault) => (McpTaskStatus::Failed, error_object(&fault)),
+        };
+        let payload = std::str::from_utf8(&payload)
+            .ok()
+            .and_then(JsonObject::parse);
+        let mut change = McpTaskChange {
+            status: Some(status),
+            payload,
+            ..McpTaskChange::default()
+        };
+        loop {
+            match self.update(change.clone(), None).await {
+                Err(StoreError::Unavailable(_) | StoreError::Busy) => sleep(RETRY).await,
+                Err(StoreError::Invalid(violation))
+                    if change.status != Some(McpTaskStatus::Failed) =>
+                {
+                    let fault = Fault::new(
+                        Condition::Internal,
+                        format!("the result cannot be kept: {violation}"),
+                    );
+                    let error = String::from_utf8(error_object(&fault)).unwrap_or_default();
+                    change.status = Some(McpTaskStatus::Failed);
+                    change.payload = JsonObject::parse(&error);
+                }
+                // Done; or cancelled, expired or given up meanwhile.
+                _ => return,
+            }
+        }
+    }
+
+    async fn update(
+        &self,
+        change: McpTaskChange,
+        expected: Option<u64>,
+    ) -> Result<McpTask, StoreError> {
+        let store = &self.services.store;
+        let updated = store
+            .update_mcp_task(&self.owner, self.id, expected, change)
+            .await?;
+        self.services.changes.publish(&Change::McpTask {
+            owner: self.owner.clone(),
+            id: self.id,
+        });
+        Ok(updated)
+    }
+
+    /// Waits until the client has answered all of these requests, the text of a JSON object.
+    #[cfg_attr(not(feature = "conformance-fixture"), expect(dead_code))]
+    pub(super) async fn ask(&self, requests: &str) -> Result<Value, Fault> {
+        let change = McpTaskChange {
+            status: Some(McpTaskStatus::InputRequired),
+            payload: JsonObject::parse(requests),
+            ..McpTaskChange::default()
+        };
+        self.update(change, None).await?;
+        loop {
+            self.fed.notified().await;
+            let record = self.record().await?;
+            if record.status == McpTaskStatus::Working {
+                let inputs = record.inputs.unwrap_or_default();
+                return Ok(sonic_rs::from_str(inputs.as_str()).unwrap_or_default());
+            }
+        }
+    }
+}
+
+/// A fault as the error object of JSON-RPC.
+fn error_object(fault: &Fault) -> Vec<u8> {
+    let mut out = Vec::new();
+    jsonrpc::write_error_object(&mut out, fault);
+    out
+}
+
+/// Appends the members of a task, without braces.
+fn write_members(out: &mut Vec<u8>, task: &McpTask) {
+    let line = format!(
+        "\"taskId\":\"{}\",\"status\":\"{}\",\"createdAt\":\"{}\",\"lastUpdatedAt\":\"{}\",\
+         \"ttlMs\":{},\"pollIntervalMs\":{POLL_MS}",
+        task.id,
+        task.status.as_str(),
+        task.created_at,
+        task.updated_at,
+        task.ttl_ms,
+    );
+    out.extend_from_slice(line.as_bytes());
+    if let Some(message) = &task.message {
+        out.extend_from_slice(b",\"statusMessage\":");
+        json::write_string(out, message);
+    }
+    let member: &[u8] = match task.status {
+        McpTaskStatus::InputRequired => b",\"inputRequests\":",
+        McpTaskStatus::Completed => b",\"result\":",
+        McpTaskStatus::Failed => b",\"error\":",
+        McpTaskStatus::Working | McpTaskStatus::Cancelled => return,
+    };
+    if let Some(payload) = &task.payload {
+        out.extend_from_slice(member);
+        out.extend_from_slice(payload.as_str().as_bytes());
+    }
+}
+
+/// The task that a request names, and whether its client may ask.
+fn named(request: Request<'_>, params: &Params<'_>) -> Result<Uuid, Fault> {
+    let extras = Extras::parse(&params.meta)?;
+    if !request.capabilities(&extras).tasks {
+        return Err(ClientCapabilities::missing_tasks());
+    }
+    let Some(id) = params.task_id.string() else {
+        let message = "params.taskId must be a string";
+        return Err(Fault::new(Condition::InvalidArguments, message));
+    };
+    Uuid::try_parse(&id).map_err(|_| unknown())
+}
+
+fn unknown() -> Fault {
+    Fault::new(Condition::InvalidArguments, "Task not found")
+}
+
+fn fault_of(error: StoreError) -> Fault {
+    match error {
+        StoreError::NotFound { .. } => unknown(),
+        error => error.into(),
+    }
+}
+
+/// Answers `tasks/get`.
+pub(super) fn get(
+    dispatcher: &Rc<Dispatcher>,
+    request: Request<'_>,
+    params: Option<&str>,
+) -> Result<Reply, Fault> {
+    let id = named(request, &Params::parse(params)?)?;
+    let owner = request.caller.session.agent();
+    let record = dispatcher.services.store.get_mcp_task(&owner, id);
+    Ok(answer_later(request, async move {
+        let record = record.await.map_err(fault_of)?;
+        let mut out = Vec::new();
+        mcp::begin_object(&mut out, Era::Modern);
+        write_members(&mut out, &record);
+        mcp::end_object(&mut out, Era::Modern);
+        Ok(out)
+    }))
+}
+
+/// Answers `tasks/update`: takes the answers that the task waits for, whichever they are; others
+/// are ignored.
+pub(super) fn update(
+    dispatcher: &Rc<Dispatcher>,
+    request: Request<'_>,
+    params: Option<&str>,
+) -> Result<Reply, Fault> {
+    let params = Params::parse(params)?;
+    let id = named(request, &params)?;
+    let responses: Option<Value> = params
+        .input_responses
+        .raw()
+        .and_then(|raw| sonic_rs::from_str(raw).ok());
+    let responses = responses.and_then(|value| value.into_object());
+    let Some(responses) = responses else {
+        let message = "params.inputResponses must be an object";
+        return Err(Fault::new(Condition::InvalidArguments, message));
+    };
+    let services = Rc::clone(dispatcher.services());
+    let owner = request.caller.session.agent();
+    let empty = dispatcher.constants.empty(Era::Modern).to_vec();
+    Ok(answer_later(request, async move {
+        loop {
+            let record = services.store.get_mcp_task(&owner, id).await;
+            let record = record.map_err(fault_of)?;
+            let Some(change) = fed(&record, &responses) else {
+                return Ok(empty);
+            };
+            let store = &services.store;
+            let updated = store.update_mcp_task(&owner, id, Some(record.version), change);
+            match updated.await {
+                // Somebody else was faster; look again.
+                Err(StoreError::Conflict { .. }) => {}
+                Err(error) => return Err(fault_of(error)),
+                Ok(_) => break,
+            }
+        }
+        services.changes.publish(&Change::McpTask { owner, id });
+        services.running.speak(id);
+        Ok(empty)
+    }))
+}
+
+/// What the answers change about a task that waits for some of them.
+fn fed(record: &McpTask, responses: &Object) -> Option<McpTaskChange> {
+    let object = |text: Option<&JsonObject>| {
+        let value: Option<Value> = text.and_then(|text| sonic_rs::from_str(text.as_str()).ok());
+        value
+            .and_then(|value| value.into_object())
+            .unwrap_or_default()
+    };
+    if record.status != McpTaskStatus::InputRequired {
+        return None;
+    }
+    let mut open = object(record.payload.as_ref());
+    let mut inputs = object(record.inputs.as_ref());
+    let mut any = false;
+    for (key, response) in responses {
+        if response.is_object() && open.remove(&key).is_some() {
+            inputs.insert(&key, response.clone());
+            any = true;
+        }
+    }
+    let text = |object: Object| JsonObject::parse(&sonic_rs::to_string(&object).ok()?);
+    any.then(|| McpTaskChange {
+        status: open.is_empty().then_some(McpTaskStatus::Working),
+        payload: if open.is_empty() { None } else { text(open) },
+        inputs: text(inputs),
+        ..McpTaskChange::default()
+    })
+}
+
+/// Answers `tasks/cancel`, again and again if it is asked to.
+pub(super) fn cancel(
+    dispatcher: &Rc<Dispatcher>,
+    request: Request<'_>,
+    params: Option<&str>,
+) -> Result<Reply, Fault> {
+    let id = named(request, &Params::parse(params)?)?;
+    let services = Rc::clone(dispatcher.services());
+    let owner = request.caller.session.agent();
+    let empty = dispatcher.constants.empty(Era::Modern).to_vec();
+    Ok(answer_later(request, async move {
+        let change = McpTaskChange {
+            status: Some(McpTaskStatus::Cancelled),
+            ..McpTaskChange::default()
+        };
+        match services
+            .store
+            .update_mcp_task(&owner, id, None, change)
+            .await
+        {
+            // It has ended already.
+            Ok(_) | Err(StoreError::Conflict { .. }) => {}
+            Err(error) => return Err(fault_of(error)),
+        }
+        services.changes.publish(&Change::McpTask { owner, id });
+        services.running.speak(id);
+        Ok(empty)
+    }))
+}
+
+/// Sends `notifications/tasks` with a task as it is now.
+pub(super) async fn tell(
+    services: &Services,
+    session: &Session,
+    id: Uuid,
+    subscription: Option<&str>,
+    outlet: &Outlet,
+) {
+    let Ok(record) = services.store.get_mcp_task(&session.agent(), id).await else {
+        return;
+    };
+    let mut out = b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/tasks\",\"params\":{".to_vec();
+    write_members(&mut out, &record);
+    if let Some(subscription) = subscription {
+        let meta = format!(",\"_meta\":{{\"{META_SUBSCRIPTION}\":{subscription}}}");
+        out.extend_from_slice(meta.as_bytes());
+    }
+    out.extend_from_slice(b"}}");
+    outlet.send(out);
+}

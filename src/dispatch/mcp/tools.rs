@@ -30,8 +30,8 @@ impl Dispatcher {
             ));
         };
         let target = (index, operation, arguments);
-        if operation.long
-            && let Some(reply) = tasks::begin_operation(self, request, &call.meta, target)?
+        if let Some(reply) =
+            tasks::begin_operation(self, request, &call.meta, (operation, arguments))?
         {
             return Ok(reply);
         }

@@ -189,8 +189,10 @@ impl State {
             News::Change(Change::Memory { namespace, id }) => {
                 add(&|resource| match resource {
                     Resource::Memory { id: watched, .. } => watched == id,
-                    Resource::Recent { .. } => resource.namespace(&reader) == namespace,
-                    Resource::Agent { .. } => false,
+                    Resource::Recent { namespace: watched } => namespace
+                        .as_ref()
+                        .is_none_or(|namespace| namespace == watched),
+                    _ => false,
                 });
                 pending.resources |= interest.resources;
             }
@@ -278,7 +280,14 @@ async fn follow(services: Rc<Services>, state: Rc<State>, first: Option<Vec<u8>>
             state.tell(|out, id| mcp::write_changed(out, method, id));
         }
         for task in pending.tasks {
-            super::tasks::tell(&services, &state.session, task, state.id.as_deref(), &state.outlet).await;
+            super::tasks::tell(
+                &services,
+                &state.session,
+                task,
+                state.id.as_deref(),
+                &state.outlet,
+            )
+            .await;
         }
         tokio::time::sleep(PAUSE).await;
     }

@@ -81,7 +81,9 @@ impl ClientCapabilities {
 
     /// The fault of a request about tasks by a client that does not follow them.
     pub fn missing_tasks() -> Fault {
-        Self::missing(&format!("{{\"extensions\":{{\"{TASKS_EXTENSION}\":{{}}}}}}"))
+        Self::missing(&format!(
+            "{{\"extensions\":{{\"{TASKS_EXTENSION}\":{{}}}}}}"
+        ))
     }
 }
 

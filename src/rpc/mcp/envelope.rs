@@ -71,11 +71,7 @@ pub struct Extras<'a> {
     #[serde(borrow, default, rename = "io.modelcontextprotocol/logLevel")]
     log_level: Member<'a>,
     /// What the client can do (modern).
-    #[serde(
-        borrow,
-        default,
-        rename = "io.modelcontextprotocol/clientCapabilities"
-    )]
+    #[serde(borrow, default, rename = "io.modelcontextprotocol/clientCapabilities")]
     pub capabilities: Member<'a>,
 }
 

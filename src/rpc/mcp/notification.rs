@@ -50,7 +50,9 @@ impl LogLevel {
 
     /// The fault of a name that is no level.
     pub fn unknown(place: &str) -> Fault {
-        let message = format!("{place}: the level is one of debug, info, notice, warning, error, critical, alert, emergency");
+        let message = format!(
+            "{place}: the level is one of debug, info, notice, warning, error, critical, alert, emergency"
+        );
         Fault::new(Condition::InvalidArguments, message)
     }
 }
@@ -170,11 +172,20 @@ mod tests {
         assert_eq!(message["params"]["level"].as_str(), Some("notice"));
         let key = "io.modelcontextprotocol/subscriptionId";
         for subscription in [None, Some("7")] {
-            let message = value(|out| write_changed(out, "notifications/tools/list_changed", subscription));
-            assert_eq!(message["params"]["_meta"].get(key).and_then(|id| id.as_u64()), subscription.map(|_| 7));
+            let message =
+                value(|out| write_changed(out, "notifications/tools/list_changed", subscription));
+            assert_eq!(
+                message["params"]["_meta"]
+                    .get(key)
+                    .and_then(|id| id.as_u64()),
+                subscription.map(|_| 7)
+            );
             let message = value(|out| write_updated(out, "memory://a/b", subscription));
             assert_eq!(message["params"]["uri"].as_str(), Some("memory://a/b"));
-            assert_eq!(message["params"].get("_meta").is_some(), subscription.is_some());
+            assert_eq!(
+                message["params"].get("_meta").is_some(),
+                subscription.is_some()
+            );
         }
         let message = value(|out| write_request(out, "tmws-1", "roots/list", "{}"));
         assert_eq!(message["id"].as_str(), Some("tmws-1"));

@@ -218,12 +218,8 @@ fn of_agent(agent: &Agent) -> Row {
 pub(super) fn uri(params: Option<&str>) -> Result<String, Fault> {
     let params = Params::parse(params)?;
     let uri = params.uri.string();
-    uri.map(String::from).ok_or_else(|| {
-        Fault::new(
-            Condition::InvalidArguments,
-            "params.uri must be a string",
-        )
-    })
+    uri.map(String::from)
+        .ok_or_else(|| Fault::new(Condition::InvalidArguments, "params.uri must be a string"))
 }
 
 /// The fault of a URI that names nothing the caller may see.

@@ -38,6 +38,8 @@ pub(in crate::dispatch::mcp) async fn read(
             let memories = recent(store, viewer, namespace, reads).await?;
             text(&Recent { memories })
         }
+        #[cfg(feature = "conformance-fixture")]
+        Resource::Watched => Some("Watch me.".to_owned()),
         Resource::Agent { id } => {
             let key = AgentKey {
                 namespace: viewer.key.namespace.clone(),
@@ -123,7 +125,9 @@ pub(in crate::dispatch::mcp) async fn outline(
     let readable = store.memory_stats(viewer).await?;
     let agents = store.list_agents(&viewer.key.namespace, None, 100, None);
     let agents = agents.await?.items.into_iter();
-    let agents: Vec<_> = agents.map(|agent| (agent.agent_id, agent.updated_at)).collect();
+    let agents: Vec<_> = agents
+        .map(|agent| (agent.agent_id, agent.updated_at))
+        .collect();
     let newest = newest.items.first().map(|memory| memory.id);
     Ok(format!("{readable:?} {newest:?} {agents:?}"))
 }

@@ -24,6 +24,9 @@ pub(in crate::dispatch::mcp) enum Resource {
         /// Of the owners.
         namespace: Arc<str>,
     },
+    /// `test://watched-resource`, which never changes.
+    #[cfg(feature = "conformance-fixture")]
+    Watched,
     /// `agent://{id}`, of the reader's namespace.
     Agent {
         /// The agent.
@@ -57,15 +60,9 @@ impl Resource {
                 }
             }
             "agent" => Some(Self::Agent { id: name(rest)? }),
+            #[cfg(feature = "conformance-fixture")]
+            "test" if rest == "watched-resource" => Some(Self::Watched),
             _ => None,
-        }
-    }
-
-    /// The namespace that changes of the resource come from.
-    pub(in crate::dispatch::mcp) fn namespace<'a>(&'a self, reader: &'a AgentKey) -> &'a Arc<str> {
-        match self {
-            Self::Memory { namespace, .. } | Self::Recent { namespace } => namespace,
-            Self::Agent { .. } => &reader.namespace,
         }
     }
 }
@@ -76,6 +73,8 @@ impl fmt::Display for Resource {
             Self::Memory { namespace, id } => write!(f, "memory://{namespace}/{id}"),
             Self::Recent { namespace } => write!(f, "memory://{namespace}/recent"),
             Self::Agent { id } => write!(f, "agent://{id}"),
+            #[cfg(feature = "conformance-fixture")]
+            Self::Watched => f.write_str("test://watched-resource"),
         }
     }
 }
