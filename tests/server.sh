@@ -1,6 +1,7 @@
 # The server under judgement, for scripts: source this file, then `server_start IO DIRECTORY [FLAG]...`.
 #
 # TMWS_BIN names the program; without it a release build is made (CARGO_TARGET_DIR is respected).
+# TMWS_FIXTURE_BIN names one with what protocol suites call: the feature `conformance-fixture`.
 
 server_pid=
 
@@ -14,6 +15,31 @@ server_binary() {
     local root
     root=$(realpath "$(dirname "${BASH_SOURCE[0]}")/..")
     (cd "$root" && cargo build --release --bin tmws >&2 && realpath "${CARGO_TARGET_DIR:-target}/release/tmws")
+}
+
+# Tells whether this source has the feature.
+has_fixture() {
+    grep -q '^conformance-fixture' "$(dirname "${BASH_SOURCE[0]}")/../Cargo.toml"
+}
+
+# Prints the path of the program with the fixture.
+fixture_binary() {
+    if [[ -n ${TMWS_FIXTURE_BIN:-} ]]; then
+        TMWS_BIN=$TMWS_FIXTURE_BIN server_binary
+        return
+    fi
+    has_fixture || { echo 'this source has no feature conformance-fixture' >&2; return 2; }
+    local root
+    root=$(realpath "$(dirname "${BASH_SOURCE[0]}")/..")
+    # Cargo gives both builds one name. The plain one comes last, since others take the program from that path.
+    (
+        cd "$root"
+        release=${CARGO_TARGET_DIR:-target}/release
+        cargo build --release --bin tmws --features conformance-fixture >&2
+        cp -f "$release/tmws" "$release/tmws-fixture"
+        cargo build --release --bin tmws >&2
+        realpath "$release/tmws-fixture"
+    )
 }
 
 # Starts $tmws; sets server_pid, server_api and server_ws. Its log is DIRECTORY/server.log.
