@@ -22,23 +22,25 @@ has_fixture() {
     grep -q '^conformance-fixture' "$(dirname "${BASH_SOURCE[0]}")/../Cargo.toml"
 }
 
-# Prints the path of the program with the fixture.
+# Prints the path of the program with the fixture: `fixture_binary [debug|release]`.
 fixture_binary() {
     if [[ -n ${TMWS_FIXTURE_BIN:-} ]]; then
         TMWS_BIN=$TMWS_FIXTURE_BIN server_binary
         return
     fi
     has_fixture || { echo 'this source has no feature conformance-fixture' >&2; return 2; }
-    local root
-    root=$(realpath "$(dirname "${BASH_SOURCE[0]}")/..")
-    # Cargo gives both builds one name. The plain one comes last, since others take the program from that path.
     (
-        cd "$root"
-        release=${CARGO_TARGET_DIR:-target}/release
-        cargo build --release --bin tmws --features conformance-fixture >&2
-        cp -f "$release/tmws" "$release/tmws-fixture"
-        cargo build --release --bin tmws >&2
-        realpath "$release/tmws-fixture"
+        cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
+        profile=${1:-release}
+        [[ $profile == release ]] && flag=--release || flag=
+        built=${CARGO_TARGET_DIR:-target}/$profile
+        # Cargo gives both programs one name; whoever knows the plain one by its path shall find it there.
+        [[ ! -e $built/tmws ]] || mv -f "$built/tmws" "$built/tmws-plain"
+        # shellcheck disable=SC2086 # may be nothing
+        cargo build $flag --bin tmws --features conformance-fixture >&2 && mv -f "$built/tmws" "$built/tmws-fixture"
+        code=$?
+        [[ ! -e $built/tmws-plain ]] || mv -f "$built/tmws-plain" "$built/tmws"
+        ((code == 0)) && realpath "$built/tmws-fixture"
     )
 }
 
@@ -47,6 +49,7 @@ server_start() {
     local io=$1 directory=$2 turn name line
     shift 2
     mkdir -p "$directory"
+    : >"$directory/server.log"
     (
         # The server takes TMWS_* for its own settings, and refuses one that it does not know.
         for name in "${!TMWS_@}"; do unset "$name"; done
