@@ -37,8 +37,10 @@ fixture_binary() {
         # Cargo gives both programs one name; whoever knows the plain one by its path shall find it there.
         [[ ! -e $built/tmws ]] || mv -f "$built/tmws" "$built/tmws-plain"
         # shellcheck disable=SC2086 # may be nothing
-        cargo build $flag --bin tmws --features conformance-fixture >&2 && mv -f "$built/tmws" "$built/tmws-fixture"
+        cargo build $flag --bin tmws --features conformance-fixture >&2 &&
+            cp --remove-destination "$built/tmws" "$built/tmws-fixture"
         code=$?
+        rm -f "$built/tmws"
         [[ ! -e $built/tmws-plain ]] || mv -f "$built/tmws-plain" "$built/tmws"
         ((code == 0)) && realpath "$built/tmws-fixture"
     )

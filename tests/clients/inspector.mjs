@@ -54,5 +54,5 @@ const resources = await ask('resources/list');
 const { uri } = resources.result?.resources[0] ?? {};
 const read = await ask('resources/read', '--uri', uri);
 const unknown = await ask('resources/read', '--uri', 'test://no-such-resource');
-const right = read.result?.contents[0].uri === uri && unknown.code !== 0 && unknown.result === undefined;
+const right = uri && read.result?.contents[0].uri === uri && unknown.code !== 0 && unknown.result === undefined;
 check('resources', right, [resources, read, unknown]);

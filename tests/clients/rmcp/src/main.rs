@@ -2,19 +2,19 @@
 //!
 //! `rmcp-client URL legacy|auto`
 
-use std::{future::ready, time::Duration};
+use std::{future::ready, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::{SinkExt, StreamExt};
 use rmcp::{
     ClientHandler, ServiceExt,
     model::{
-        CallToolRequest, CallToolRequestParams, CallToolResult, ClientRequest, ProgressNotificationParam,
-        ProtocolVersion, ReadResourceRequestParams, ResourceContents,
+        CallToolRequest, CallToolRequestParams, CallToolResult, ClientRequest,
+        ProgressNotificationParam, ProtocolVersion, ReadResourceRequestParams, ResourceContents,
     },
     service::{
-        ClientLifecycleMode, ClientServiceExt, NotificationContext, PeerRequestOptions, RoleClient, RunningService,
-        RxJsonRpcMessage, ServiceError, TxJsonRpcMessage,
+        ClientLifecycleMode, ClientServiceExt, NotificationContext, PeerRequestOptions, RoleClient,
+        RunningService, RxJsonRpcMessage, ServiceError, TxJsonRpcMessage,
     },
     transport::{IntoTransport, StreamableHttpClientTransport},
 };
@@ -29,7 +29,11 @@ use tokio_tungstenite::{
 struct Judge(mpsc::UnboundedSender<f64>);
 
 impl ClientHandler for Judge {
-    async fn on_progress(&self, params: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
+    async fn on_progress(
+        &self,
+        params: ProgressNotificationParam,
+        _: NotificationContext<RoleClient>,
+    ) {
         let _ = self.0.send(params.progress);
     }
 }
@@ -75,10 +79,15 @@ async fn connect(judge: Judge, url: &str, era: &str) -> Result<Client> {
 }
 
 fn request(tool: &'static str, arguments: Value) -> CallToolRequestParams {
-    CallToolRequestParams::new(tool).with_arguments(arguments.as_object().cloned().unwrap_or_default())
+    CallToolRequestParams::new(tool)
+        .with_arguments(arguments.as_object().cloned().unwrap_or_default())
 }
 
-async fn call(client: &Client, tool: &'static str, arguments: Value) -> Result<CallToolResult, ServiceError> {
+async fn call(
+    client: &Client,
+    tool: &'static str,
+    arguments: Value,
+) -> Result<CallToolResult, ServiceError> {
     client.call_tool(request(tool, arguments)).await
 }
 
@@ -93,13 +102,29 @@ fn code<T>(answer: Result<T, ServiceError>) -> Result<i32> {
 /// The code of a tool that failed.
 fn fault(result: &CallToolResult) -> Result<&Value> {
     ensure!(result.is_error == Some(true), "no error: {result:?}");
-    Ok(&result.structured_content.as_ref().context("nothing structured")?["code"])
+    Ok(&result
+        .structured_content
+        .as_ref()
+        .context("nothing structured")?["code"])
 }
 
 async fn tools(client: &Client) -> Result<()> {
-    let names: Vec<_> = client.list_all_tools().await?.into_iter().map(|tool| tool.name).collect();
-    for wanted in ["store_memory", "semantic_search", "test_tool_with_progress", "test_slow"] {
-        ensure!(names.iter().any(|name| name == wanted), "no {wanted} in {names:?}");
+    let names: Vec<_> = client
+        .list_all_tools()
+        .await?
+        .into_iter()
+        .map(|tool| tool.name)
+        .collect();
+    for wanted in [
+        "store_memory",
+        "semantic_search",
+        "test_tool_with_progress",
+        "test_slow",
+    ] {
+        ensure!(
+            names.iter().any(|name| name == wanted),
+            "no {wanted} in {names:?}"
+        );
     }
     println!("ok list tools");
     Ok(())
@@ -110,7 +135,12 @@ async fn calls(client: &Client) -> Result<()> {
     let content = format!("The kettle is green {mark}");
     let stored = call(client, "store_memory", json!({"content": content})).await?;
     let stored = stored.structured_content.context("nothing structured")?;
-    let found = call(client, "semantic_search", json!({"query": format!("kettle {mark}"), "limit": 5})).await?;
+    let found = call(
+        client,
+        "semantic_search",
+        json!({"query": format!("kettle {mark}"), "limit": 5}),
+    )
+    .await?;
     let found = found.structured_content.context("nothing structured")?;
     ensure!(found["hits"][0]["id"] == stored["id"], "{found}");
     println!("ok call");
@@ -128,14 +158,24 @@ async fn calls(client: &Client) -> Result<()> {
 async fn resources(client: &Client) -> Result<()> {
     let listed = client.list_all_resources().await?;
     let uri = &listed.first().context("no resources")?.uri;
-    let read = client.read_resource(ReadResourceRequestParams::new(uri.clone())).await?;
+    let read = client
+        .read_resource(ReadResourceRequestParams::new(uri.clone()))
+        .await?;
     let same = |contents: &ResourceContents| {
         serde_json::to_value(contents).is_ok_and(|contents| contents["uri"] == uri.as_str())
     };
-    ensure!(read.contents.iter().all(same) && !read.contents.is_empty(), "{read:?}");
-    let unknown = client.read_resource(ReadResourceRequestParams::new("test://no-such-resource")).await;
+    ensure!(
+        read.contents.iter().all(same) && !read.contents.is_empty(),
+        "{read:?}"
+    );
+    let unknown = client
+        .read_resource(ReadResourceRequestParams::new("test://no-such-resource"))
+        .await;
     let refused = code(unknown)?;
-    ensure!([-32602, -32002].contains(&refused), "unknown resource: {refused}");
+    ensure!(
+        [-32602, -32002].contains(&refused),
+        "unknown resource: {refused}"
+    );
     println!("ok resources");
     Ok(())
 }
@@ -153,11 +193,20 @@ async fn waiting(client: &Client, mut progress: mpsc::UnboundedReceiver<f64>) ->
     ensure!(steps == [0.0, 50.0, 100.0], "progress: {steps:?}");
     println!("ok progress");
 
-    let slow = ClientRequest::CallToolRequest(CallToolRequest::new(request("test_slow", json!({"seconds": 30}))));
-    let handle = client.send_cancellable_request(slow, PeerRequestOptions::no_options()).await?;
+    let slow = ClientRequest::CallToolRequest(CallToolRequest::new(request(
+        "test_slow",
+        json!({"seconds": 30}),
+    )));
+    let handle = client
+        .send_cancellable_request(slow, PeerRequestOptions::no_options())
+        .await?;
     tokio::time::sleep(Duration::from_millis(100)).await;
     handle.cancel(Some("enough".to_owned())).await?;
-    let healthy = timeout(Duration::from_secs(5), call(client, "health_check", json!({}))).await;
+    let healthy = timeout(
+        Duration::from_secs(5),
+        call(client, "health_check", json!({})),
+    )
+    .await;
     let healthy = healthy.context("nothing is answered after a cancellation")??;
     ensure!(healthy.is_error != Some(true), "{healthy:?}");
     println!("ok cancel");
@@ -167,8 +216,16 @@ async fn waiting(client: &Client, mut progress: mpsc::UnboundedReceiver<f64>) ->
 async fn judge(url: &str, era: &str) -> Result<()> {
     let (sender, progress) = mpsc::unbounded_channel();
     let client = connect(Judge(sender), url, era).await?;
-    let version = client.peer_info().context("no server")?.protocol_version.to_string();
-    let wanted = if era == "legacy" { "2025-11-25" } else { "2026-07-28" };
+    let version = client
+        .peer_info()
+        .context("no server")?
+        .protocol_version
+        .to_string();
+    let wanted = if era == "legacy" {
+        "2025-11-25"
+    } else {
+        "2026-07-28"
+    };
     ensure!(version == wanted, "era: {version}");
     println!("ok era");
     tools(&client).await?;
@@ -180,9 +237,15 @@ async fn judge(url: &str, era: &str) -> Result<()> {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
+async fn main() -> ExitCode {
     let [_, url, era] = &std::env::args().collect::<Vec<_>>()[..] else {
-        bail!("usage: rmcp-client URL legacy|auto");
+        eprintln!("usage: rmcp-client URL legacy|auto");
+        return ExitCode::from(2);
     };
-    timeout(Duration::from_secs(60), judge(url, era)).await?
+    let judged = timeout(Duration::from_secs(60), judge(url, era)).await;
+    if let Err(error) = judged.map_err(Into::into).flatten() {
+        eprintln!("FAILED {error:#}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
 }
