@@ -30,6 +30,8 @@ enum Phase {
     Initialized(&'static str),
     /// The modern era.
     Modern,
+    /// One request of the modern era, beside which others may be of the other.
+    ModernAlone,
 }
 
 impl McpConnection {
@@ -40,7 +42,7 @@ impl McpConnection {
 
     /// One modern request, whose wire says so.
     pub fn modern(session: Rc<Session>, profile: ToolProfile, outlet: Outlet) -> Self {
-        Self::at(Phase::Modern, session, profile, outlet)
+        Self::at(Phase::ModernAlone, session, profile, outlet)
     }
 
     /// A session of the legacy era, whose wire says so.
@@ -65,7 +67,7 @@ impl McpConnection {
     pub fn revision(&self) -> Option<&'static str> {
         match self.phase {
             Phase::Initialized(version) => Some(version),
-            Phase::New | Phase::Legacy | Phase::Modern => None,
+            Phase::New | Phase::Legacy | Phase::Modern | Phase::ModernAlone => None,
         }
     }
 
@@ -129,7 +131,9 @@ impl McpConnection {
         outlet: &Outlet,
     ) -> Reply {
         let admitted = match self.phase {
-            Phase::Modern => mcp::check_envelope(&call.meta).map(|()| Era::Modern),
+            Phase::Modern | Phase::ModernAlone => {
+                mcp::check_envelope(&call.meta).map(|()| Era::Modern)
+            }
             _ if mcp::is_enveloped(&call.meta) => Err(wrong_era()),
             _ => Ok(Era::Legacy),
         };
@@ -209,7 +213,7 @@ impl McpConnection {
                     .as_deref()
                     .unwrap_or(""),
             )),
-            Phase::Modern => {
+            Phase::Modern | Phase::ModernAlone => {
                 mcp::check_envelope(&Params::parse(call.params.as_deref())?.meta)?;
                 Ok(Era::Modern)
             }

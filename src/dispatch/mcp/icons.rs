@@ -15,11 +15,11 @@ pub(super) struct Icon {
 
 const MIME_TYPE: &str = "image/svg+xml";
 /// Three sheets of a stack.
-const MEMORY: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'%3E%3Cpath d='M0 2l4-2 4 2-4 2zm0 2l4 2 4-2v2L4 8 0 6z'/%3E%3C/svg%3E";
+const MEMORY: &str = "data:image/svg+xml,%3Csvg%20xmlns='http://www.w3.org/2000/svg'%20viewBox='0%200%208%208'%3E%3Cpath%20d='M0%202l4-2%204%202-4%202zm0%202l4%202%204-2v2L4%208%200%206z'/%3E%3C/svg%3E";
 /// A head over shoulders.
-const AGENT: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'%3E%3Cpath d='M2 2a2 2 0 1 1 4 0 2 2 0 0 1-4 0M0 8a4 3 0 0 1 8 0'/%3E%3C/svg%3E";
+const AGENT: &str = "data:image/svg+xml,%3Csvg%20xmlns='http://www.w3.org/2000/svg'%20viewBox='0%200%208%208'%3E%3Cpath%20d='M2%202a2%202%200%201%201%204%200%202%202%200%200%201-4%200M0%208a4%203%200%200%201%208%200'/%3E%3C/svg%3E";
 /// A pulse.
-const SYSTEM: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'%3E%3Cpath d='M0 4h2l1-3 2 6 1-3h2' fill='none' stroke='%23000'/%3E%3C/svg%3E";
+const SYSTEM: &str = "data:image/svg+xml,%3Csvg%20xmlns='http://www.w3.org/2000/svg'%20viewBox='0%200%208%208'%3E%3Cpath%20d='M0%204h2l1-3%202%206%201-3h2'%20fill='none'%20stroke='%23000'/%3E%3C/svg%3E";
 
 /// The icon of an operation's noun.
 pub(super) fn icon_of(method: &str) -> Icon {
