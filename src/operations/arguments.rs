@@ -1,7 +1,5 @@
-//! Arguments: from JSON text to their type, and from their type to a schema.
+//! Arguments: from JSON text to their type.
 
-use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 
 use crate::rpc::{Condition, Fault, json};
@@ -34,17 +32,6 @@ pub(super) fn parse<A: DeserializeOwned>(text: Option<&str>) -> Result<A, Fault>
         .map_err(|error| Fault::new(Condition::InvalidArguments, json::reason(&error)))
 }
 
-/// The schema of a type, whole in itself: references are resolved, so that a model sees all of it.
-pub(super) fn schema<T: JsonSchema>() -> Schema {
-    let mut settings = SchemaSettings::draft2020_12();
-    settings.inline_subschemas = true;
-    settings.meta_schema = None;
-    let mut schema = settings.into_generator().into_root_schema_for::<T>();
-    schema.remove("title");
-    schema.remove("description");
-    schema
-}
-
 /// Tells an absent member from null, for changes: absent keeps, null clears.
 pub(super) fn present<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
 where
@@ -56,7 +43,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use super::{Nothing, parse, schema};
+    use super::{Nothing, parse};
 
     arguments! {
         /// Of a test.
@@ -81,16 +68,5 @@ mod tests {
         assert!(!fault.message.contains('\n'));
         let fault = parse::<Sample>(Some("{}")).unwrap_err();
         assert!(fault.message.contains("name"), "{fault}");
-    }
-
-    #[test]
-    fn a_schema_names_what_is_required_and_admits_nothing_else() {
-        let schema = schema::<Sample>();
-        assert_eq!(
-            schema.get("required").unwrap(),
-            &serde_json::json!(["name"])
-        );
-        assert_eq!(schema.get("additionalProperties").unwrap(), false);
-        assert!(schema.get("properties").unwrap().get("_meta").is_none());
     }
 }

@@ -8,8 +8,8 @@ use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::arguments;
 use super::services::Context;
+use super::{arguments, schema};
 use crate::rpc::{Condition, Fault, json};
 
 /// What a caller must be allowed to do.
@@ -182,8 +182,8 @@ impl Operation {
             touches: Touches::Named,
             reuse: None,
             whole: None,
-            arguments: arguments::schema::<A>(),
-            result: arguments::schema::<R>(),
+            arguments: schema::of_arguments::<A>(),
+            result: schema::of_result::<R>(),
             run,
         }
     }

@@ -38,8 +38,19 @@ NAMES = [
 ]
 
 
+def tools(client, **params):
+    """All tools, page by page."""
+    found = []
+    while True:
+        page = client.result("tools/list", **params)
+        found += page["tools"]
+        if "nextCursor" not in page:
+            return found
+        params["cursor"] = page["nextCursor"]
+
+
 def names(client, **params):
-    return [tool["name"] for tool in client.result("tools/list", **params)["tools"]]
+    return [tool["name"] for tool in tools(client, **params)]
 
 
 @pytest.mark.parametrize("path, headers, expected", [
@@ -65,7 +76,7 @@ def test_the_operator_chooses_the_default(start):
 def test_every_tool_has_a_name_a_description_and_a_valid_schema(server):
     with server.client(path="/?tools=full") as client:
         client.initialize()
-        for tool in client.result("tools/list")["tools"]:
+        for tool in tools(client):
             assert tool["description"] and tool["title"], tool
             assert tool["inputSchema"]["type"] == "object"
             Draft202012Validator.check_schema(tool["inputSchema"])
@@ -80,7 +91,7 @@ def test_schemas_say_which_values_are_allowed(server):
     """What the server refuses, a model should have been able to read in the schema."""
     with server.client(path="/?tools=full") as client:
         client.initialize()
-        schemas = {tool["name"]: Draft202012Validator(tool["inputSchema"]) for tool in client.result("tools/list")["tools"]}
+        schemas = {tool["name"]: Draft202012Validator(tool["inputSchema"]) for tool in tools(client)}
         for name, arguments in [
             ("store_memory", {"content": "x", "importance": 2}),
             ("store_memory", {"content": ""}),

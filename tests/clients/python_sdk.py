@@ -51,7 +51,12 @@ async def memory(url):
     mark = uuid.uuid4().hex
     async with websocket_client(url + "?tools=full") as (read, write), ClientSession(read, write) as session:
         await session.initialize()
-        names = {tool.name for tool in (await session.list_tools()).tools}
+        names, page = set(), await session.list_tools()
+        while True:
+            names |= {tool.name for tool in page.tools}
+            if not page.nextCursor:
+                break
+            page = await session.list_tools(cursor=page.nextCursor)
         check("list all tools", names > CORE and {"update_memory", "delete_memory"} < names, names)
 
         failed, stored, _ = await call(session, "store_memory", content=f"The kettle is green {mark}", tags=[mark])

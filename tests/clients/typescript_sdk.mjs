@@ -54,7 +54,13 @@ async function core(url) {
 async function memory(url) {
   const client = await connect(`${url}?tools=full`);
   const mark = randomUUID();
-  const names = new Set((await client.listTools()).tools.map((tool) => tool.name));
+  const names = new Set();
+  let cursor;
+  do {
+    const page = await client.listTools({ cursor });
+    page.tools.forEach((tool) => names.add(tool.name));
+    cursor = page.nextCursor;
+  } while (cursor);
   check('list all tools', [...CORE, 'update_memory', 'delete_memory'].every((name) => names.has(name)), [...names]);
 
   const [storeFailed, stored] = await call(client, 'store_memory', { content: `The kettle is green ${mark}`, tags: [mark] });

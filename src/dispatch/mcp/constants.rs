@@ -6,7 +6,7 @@ use super::icons::{Icon, icon_of, write_implementation};
 use super::methods::foreign_cursor;
 use super::{prompts, resources};
 use crate::config::ToolProfile;
-use crate::operations::{Operation, Table};
+use crate::operations::{Operation, Table, or_error, outline};
 use crate::rpc::mcp::{self, Era};
 use crate::rpc::{Fault, json};
 
@@ -42,15 +42,21 @@ struct ToolEntry<'a> {
     input_schema: &'a schemars::Schema,
     output_schema: schemars::Schema,
     annotations: Annotations,
-    icons: [Icon; 1],
+    /// In the full profile, which people look at; models pay for the core one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    icons: Option<[Icon; 1]>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Annotations {
     read_only_hint: bool,
-    destructive_hint: bool,
-    idempotent_hint: bool,
+    /// About tools that write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destructive_hint: Option<bool>,
+    /// About tools that write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idempotent_hint: Option<bool>,
     open_world_hint: bool,
 }
 
@@ -172,37 +178,28 @@ fn entry(operation: &Operation, profile: ToolProfile) -> Option<Vec<u8>> {
     let tool = operation
         .tool
         .filter(|tool| tool.core || profile == ToolProfile::Full)?;
+    let writes = !operation.read_only;
     let entry = ToolEntry {
         name: tool.name,
         title: tool.title,
         description: operation.description,
         input_schema: &operation.arguments,
-        output_schema: without_words(&operation.result),
+        output_schema: match profile {
+            ToolProfile::Core => or_error(&outline(&operation.result)),
+            ToolProfile::Full => or_error(&operation.result),
+        },
         annotations: Annotations {
             read_only_hint: operation.read_only,
-            destructive_hint: operation.destructive,
-            idempotent_hint: operation.idempotent,
+            destructive_hint: writes.then_some(operation.destructive),
+            idempotent_hint: writes.then_some(operation.idempotent),
             // Everything happens inside the server.
             open_world_hint: false,
         },
-        icons: [icon_of(operation.method)],
+        icons: (profile == ToolProfile::Full).then(|| [icon_of(operation.method)]),
     };
     let mut out = Vec::new();
     json::write(&mut out, &entry).expect("schemas are JSON");
     Some(out)
-}
-
-/// A result's schema without its descriptions: programs check by it, while a model, which pays for
-/// every word of the list, reads the result itself.
-fn without_words(schema: &schemars::Schema) -> schemars::Schema {
-    fn strip(schema: &mut schemars::Schema) {
-        schema.remove("description");
-        schema.remove("format");
-        schemars::transform::transform_subschemas(&mut strip, schema);
-    }
-    let mut schema = schema.clone();
-    strip(&mut schema);
-    schema
 }
 
 fn list<T: Serialize>(era: Era, name: &str, rows: &[T], next: Option<&str>) -> Vec<u8> {
@@ -283,6 +280,11 @@ mod tests {
                     assert!(constants.tools(era, profile, foreign).is_err(), "{foreign}");
                 }
             }
+        }
+        if cfg!(not(feature = "conformance-fixture")) {
+            // 2,711 tokens of o200k_base at 11,955 bytes: 3,000 tokens are about 13,200 bytes.
+            let core = constants.tools(Era::Modern, ToolProfile::Core, "").unwrap();
+            assert!(core.len() < 13_200, "{} bytes", core.len());
         }
         let discover: Value = sonic_rs::from_slice(constants.discover()).unwrap();
         assert_eq!(
