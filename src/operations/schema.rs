@@ -134,6 +134,7 @@ mod tests {
 
     crate::operations::arguments::arguments! {
         /// Of a test.
+        #[expect(dead_code, reason = "only its schema is looked at")]
         Sample {
             /// Needed
             name: String,

@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::Shard;
 use super::connection::{Connection, Phase};
 use super::timers::{TICK, Tick, ticks};
+use super::turn::desk;
+use super::websocket::Desk;
 use crate::config::Config;
 use crate::config::limits::{LINGER_SECONDS, STALLED_SECONDS_MAX};
 use crate::net::{Backend, Token};
@@ -80,6 +82,9 @@ impl<B: Backend> Shard<B> {
                     TRY_AGAIN_LATER => metrics.slow_consumers.add(1),
                     UNEXPECTED => metrics.pings_unanswered.add(1),
                     _ => {}
+                }
+                if code == SERVICE_RESTART {
+                    connection.end_subscriptions(&mut desk!(self, now));
                 }
                 connection.close(code, &reason, now);
                 self.touch(token);

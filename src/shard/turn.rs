@@ -25,6 +25,8 @@ macro_rules! desk {
     };
 }
 
+pub(super) use desk;
+
 impl<B: Backend> Shard<B> {
     /// Runs one turn; false if there was nothing to do.
     pub(super) fn turn(&mut self) -> io::Result<bool> {

@@ -134,6 +134,18 @@ impl Connection {
         }
     }
 
+    /// Queues the last messages of its subscriptions.
+    pub(super) fn end_subscriptions(&mut self, desk: &mut Desk<'_>) {
+        if let Phase::Open(open) = &self.phase
+            && let Codec::Mcp(mcp) = &open.codec
+        {
+            let ends = mcp.end_subscriptions();
+            for last in ends {
+                self.push(&last, desk);
+            }
+        }
+    }
+
     /// Queues a ping.
     pub(super) fn ping(&mut self, now: Tick) {
         frame::write(&mut self.out, OpCode::Ping, b"");

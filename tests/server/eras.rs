@@ -118,8 +118,12 @@ fn a_client_chooses_its_tool_profile() {
             let mut client = connect(server.ws, path, &[("X-Tool-Profile", field)]).await;
             client.initialize("2025-11-25").await;
             let first = client.result("tools/list", json!({})).await;
-            assert_eq!(first["tools"].as_array().unwrap().len(), 20);
             assert_eq!(first, client.result("tools/list", json!({})).await);
+            let next = json!({"cursor": first["nextCursor"]});
+            let second = client.result("tools/list", next).await;
+            assert!(second.get("nextCursor").is_none());
+            let tools = |page: &Value| page["tools"].as_array().unwrap().len();
+            assert_eq!((tools(&first), tools(&second)), (12, 8));
             assert_eq!(
                 client.error("tools/list", json!({"cursor": "x"})).await.0,
                 -32602

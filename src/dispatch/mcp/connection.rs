@@ -71,12 +71,11 @@ impl McpConnection {
         }
     }
 
-    /// Ends every subscription, each with its last message: the server is stopping.
-    pub fn end_subscriptions(&self) {
+    /// Ends every subscription; the last message of each is for the client, as the server stops.
+    pub fn end_subscriptions(&self) -> Vec<Vec<u8>> {
         let watches = self.caller.watches.take();
-        for id in watches.iter().filter_map(|watch| watch.id()) {
-            self.caller.outlet.send(super::listen::end(id));
-        }
+        let ids = watches.iter().filter_map(|watch| watch.id());
+        ids.map(super::listen::end).collect()
     }
 
     /// Handles one text message; an answer at hand is appended to `out`.

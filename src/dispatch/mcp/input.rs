@@ -106,12 +106,20 @@ impl Needs {
     }
 
     /// Lets the client carry a state.
+    #[cfg_attr(
+        not(feature = "conformance-fixture"),
+        expect(dead_code, reason = "workflows will use it")
+    )]
     pub(super) fn carry(mut self, state: &[u8]) -> Self {
         self.state = Some(state.to_vec());
         self
     }
 
     /// Refuses to ask for what the client did not say it can answer.
+    #[cfg_attr(
+        not(feature = "conformance-fixture"),
+        expect(dead_code, reason = "workflows will use it")
+    )]
     pub(super) fn check(&self, can: ClientCapabilities) -> Result<(), Fault> {
         for (_, method, _) in &self.requests {
             let (declared, required) = match *method {

@@ -4,11 +4,12 @@ use std::rc::Rc;
 
 use super::caller::Request;
 use super::tasks;
+use crate::delivery::Outlet;
 use crate::dispatch::wrapping::{Wrapping, write_outcome, write_result};
 use crate::dispatch::{Answer, Dispatcher, Reply, Run};
 use crate::operations::{Operation, Touches};
 use crate::rpc::jsonrpc;
-use crate::rpc::mcp::ToolCall;
+use crate::rpc::mcp::{self, LogLevel, ToolCall};
 use crate::rpc::{Condition, Fault};
 
 impl Dispatcher {
@@ -70,13 +71,16 @@ impl Dispatcher {
                         .borrow_mut()
                         .keep(index, wrapping, self.clock.get(), age, &answer);
                 }
+                narrate(narrator(request), operation.method, result.as_ref().err());
                 write_outcome(out, id, wrapping, result.map(|()| scratch.as_slice()));
                 Ok(Reply::Written)
             }
             Run::Later(later) => {
                 let own_id = Box::<str>::from(id);
+                let (narrator, method) = (narrator(request), operation.method);
                 let answer: Answer = Box::pin(async move {
                     let result = later.await;
+                    narrate(narrator, method, result.as_ref().err());
                     let mut out = Vec::new();
                     let result = result.as_deref().map_err(Clone::clone);
                     write_outcome(&mut out, &own_id, wrapping, result);
@@ -90,4 +94,35 @@ impl Dispatcher {
             }
         }
     }
+}
+
+/// Who hears of calls: a legacy client that has set a level, and the level.
+type Narrator = Option<(Outlet, LogLevel)>;
+
+fn narrator(request: Request<'_>) -> Narrator {
+    let level = request.caller.log_level.get()?;
+    Some((request.outlet.clone(), level))
+}
+
+/// Tells a client that wants to hear it how a call went: what failed is a warning, what did not is
+/// for developers.
+fn narrate(narrator: Narrator, method: &str, fault: Option<&Fault>) {
+    let Some((outlet, lowest)) = narrator else {
+        return;
+    };
+    let level = match fault {
+        Some(_) => LogLevel::Warning,
+        None => LogLevel::Debug,
+    };
+    if level < lowest {
+        return;
+    }
+    let mut data = Vec::new();
+    match fault {
+        Some(fault) => jsonrpc::write_error_object(&mut data, fault),
+        None => data.extend_from_slice(b"\"done\""),
+    }
+    let mut out = Vec::new();
+    mcp::write_log(&mut out, level, method, &String::from_utf8_lossy(&data));
+    outlet.send(out);
 }

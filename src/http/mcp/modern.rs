@@ -114,9 +114,11 @@ async fn next(mut streaming: Streaming) -> Option<(Bytes, Streaming)> {
             }
             // Calls end by themselves; subscriptions are told that the server stops.
             _ = streaming.stopping.wait_for(|stopping| *stopping), if subscribed => {
-                streaming.connection.end_subscriptions();
                 streaming.queue.take(&mut said);
                 bytes = whole(&said, b"");
+                for last in streaming.connection.end_subscriptions() {
+                    events::write(&mut bytes, None, &last);
+                }
                 streaming.ended = true;
             }
             () = sleep(KEEP_ALIVE) => bytes.extend_from_slice(COMMENT),
