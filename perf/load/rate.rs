@@ -63,6 +63,8 @@ enum Call {
     Ping,
     /// tools/list
     List,
+    /// server/discover of the modern era
+    Discover,
 }
 
 impl Call {
@@ -73,6 +75,9 @@ impl Call {
             }
             Self::Ping => r#"{"jsonrpc":"2.0","id":$ID,"method":"ping"}"#,
             Self::List => r#"{"jsonrpc":"2.0","id":$ID,"method":"tools/list"}"#,
+            Self::Discover => {
+                r#"{"jsonrpc":"2.0","id":$ID,"method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#
+            }
         }
     }
 }
@@ -103,7 +108,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let echo = arguments.what.echo.is_some();
     let mut fleet = Fleet::new(connections)?;
     fleet.open(&arguments.url, connections, |_| String::new())?;
-    if !echo {
+    // The modern era has no handshake.
+    if !echo && !matches!(arguments.what.call, Some(Call::Discover)) {
         initialize(&mut fleet)?;
     }
     let mut traffic = Traffic::new(template(&arguments.what)?, echo, arguments);
