@@ -5,16 +5,18 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::{Http, routes};
-use crate::config::limits::HEAD_BYTES_MAX;
+use crate::config::limits::{HEAD_BYTES_MAX, STALLED_SECONDS_MAX};
 use crate::shard::{HandOver, Listener};
 
 /// Serves requests until the peer leaves, is idle for too long, or the server stops.
@@ -42,6 +44,9 @@ pub(super) async fn serve(http: Rc<Http>, handed: HandOver) {
 fn open(fd: std::os::fd::OwnedFd, read: Vec<u8>) -> io::Result<Prefixed> {
     let stream = std::net::TcpStream::from(fd);
     stream.set_nonblocking(true)?;
+    // A peer that reads nothing of what is sent is let go, as on a WebSocket.
+    let patience = Duration::from_secs(STALLED_SECONDS_MAX);
+    SockRef::from(&stream).set_tcp_user_timeout(Some(patience))?;
     Ok(Prefixed {
         read: read.into(),
         stream: TcpStream::from_std(stream)?,

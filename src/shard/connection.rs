@@ -150,6 +150,11 @@ impl Connection {
 }
 
 impl Open {
+    /// True if its client waits for changes.
+    pub(super) fn is_subscribed(&self) -> bool {
+        matches!(&self.codec, Codec::Mcp(mcp) if mcp.is_subscribed())
+    }
+
     pub(super) fn new(
         admission: &Admission,
         codec: Codec,

@@ -155,8 +155,14 @@ fn due(connection: &Connection, config: &Config, now: Tick) -> Due {
             now,
         ),
         Phase::Vacant => Due::Remove,
-        Phase::Open(_) => {
-            let mut next = clock.message + ticks(config.idle_timeout);
+        Phase::Open(open) => {
+            let idle = clock.message + ticks(config.idle_timeout);
+            // Who waits for an answer or for changes is silent, not idle.
+            let waits = connection.in_flight > 0 || open.is_subscribed();
+            let mut next = match waits {
+                true => now + ticks(config.idle_timeout),
+                false => idle,
+            };
             if connection.sending_bytes > 0 {
                 if now >= stalled {
                     let reason = format!("not read for {STALLED_SECONDS_MAX} s");
@@ -170,7 +176,7 @@ fn due(connection: &Connection, config: &Config, now: Tick) -> Due {
                 }
                 next = next.min(clock.drain.max(now + 1));
             }
-            if now >= clock.message + ticks(config.idle_timeout) && connection.in_flight == 0 {
+            if now >= idle && !waits {
                 let reason = format!("idle for {} s", config.idle_timeout.as_secs());
                 return Due::Close(GOING_AWAY, reason);
             }

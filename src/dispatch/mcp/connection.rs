@@ -71,6 +71,11 @@ impl McpConnection {
         }
     }
 
+    /// True if the client waits for changes.
+    pub fn is_subscribed(&self) -> bool {
+        !self.caller.watches.borrow().is_empty()
+    }
+
     /// Ends every subscription; the last message of each is for the client, as the server stops.
     pub fn end_subscriptions(&self) -> Vec<Vec<u8>> {
         let watches = self.caller.watches.take();

@@ -22,7 +22,7 @@ use crate::rpc::mcp::{self, Era, Params};
 use crate::rpc::{Condition, Fault};
 use crate::store::StoreError;
 
-/// Resources of a page.
+/// Memories, and agents, of a page.
 const PAGE: u32 = 50;
 /// Characters of a memory's title.
 const TITLE_CHARS: usize = 80;
@@ -156,6 +156,7 @@ async fn page(
         StoreError::Invalid(_) => foreign_cursor(),
         error => error.into(),
     };
+    let mut agents_from = within.clone();
     match kind {
         "m" => {
             let mut recall = read::recall(Vec::new(), PAGE, false);
@@ -163,18 +164,18 @@ async fn page(
             let memories = store.recall_memories(&viewer, recall).await;
             let memories = memories.map_err(foreign)?;
             rows.extend(memories.items.iter().map(of_memory));
-            let next = memories.next_cursor.map(|next| format!("m{next}"));
-            // Agents begin a page of their own; most namespaces have few.
-            Ok((rows, Some(next.unwrap_or_else(|| "a".to_owned()))))
+            if let Some(next) = memories.next_cursor {
+                return Ok((rows, Some(format!("m{next}"))));
+            }
+            agents_from = None;
         }
-        "a" => {
-            let agents = store.list_agents(&viewer.key.namespace, None, PAGE, within);
-            let agents = agents.await.map_err(foreign)?;
-            rows.extend(agents.items.iter().map(of_agent));
-            Ok((rows, agents.next_cursor.map(|next| format!("a{next}"))))
-        }
-        _ => Err(foreign_cursor()),
+        "a" => {}
+        _ => return Err(foreign_cursor()),
     }
+    let agents = store.list_agents(&viewer.key.namespace, None, PAGE, agents_from);
+    let agents = agents.await.map_err(foreign)?;
+    rows.extend(agents.items.iter().map(of_agent));
+    Ok((rows, agents.next_cursor.map(|next| format!("a{next}"))))
 }
 
 fn of_memory(memory: &Memory) -> Row {
