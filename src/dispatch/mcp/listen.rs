@@ -180,10 +180,11 @@ pub(super) fn subscribe(
 /// Ends what `resources/subscribe` began; of a resource that is not subscribed to it asks nothing.
 pub(super) fn unsubscribe(request: Request<'_>, params: Option<&str>) -> Result<(), Fault> {
     let uri = resources::uri(params)?;
-    for watch in request.caller.watches.borrow().iter() {
+    request.caller.watches.borrow_mut().retain(|watch| {
         if watch.id().is_none() {
             watch.forget(&uri);
         }
-    }
+        watch.id().is_some() || !watch.interest().uris.borrow().is_empty()
+    });
     Ok(())
 }
