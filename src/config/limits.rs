@@ -41,9 +41,9 @@ pub const STALLED_SECONDS_MAX: u64 = 30;
 pub const LINGER_SECONDS: u64 = 2;
 
 /// Connections that have not become a WebSocket, over all shards: requests being read, HTTP
-/// clients, of which each may hold a stream open. As many as WebSockets by default, and some.
-/// Beyond it new ones are closed at once.
-pub const HTTP_CONNECTIONS_MAX: usize = 12_288;
+/// clients, of which each may hold a stream open. Together with the WebSockets of the default they fit
+/// below the 20,000 open files that many hosts allow. Beyond it new ones are closed at once.
+pub const HTTP_CONNECTIONS_MAX: usize = 8_192;
 
 /// Legacy sessions of MCP over HTTP on one shard: as many as WebSockets by default.
 pub const HTTP_SESSIONS_MAX: usize = 10_000;
