@@ -124,10 +124,6 @@ impl Request<'_> {
     }
 
     /// The exchange of this request.
-    #[cfg_attr(
-        not(feature = "conformance-fixture"),
-        expect(dead_code, reason = "workflows will use it")
-    )]
     pub(super) fn exchange(&self, meta: &Member<'_>) -> Result<Exchange, Fault> {
         let extras = Extras::parse(meta)?;
         let mut exchange = Exchange::new(self.outlet.clone(), self.capabilities(&extras));

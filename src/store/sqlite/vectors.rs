@@ -260,11 +260,17 @@ pub(super) fn read_all(connection: &Connection, model: i64) -> Result<AllVectors
     let sql = "SELECT key, quantized FROM vector WHERE key BETWEEN ?1 AND ?2";
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query((key(model, 0), key(model + 1, 0) - 1))?;
+    // Growing step by step would copy all of them again and again.
+    let expected = counter(connection, "memories")? as usize;
     let mut all = AllVectors::default();
+    all.rows.reserve(expected);
     while let Some(row) = rows.next()? {
         let seq = row.get::<_, i64>(0)? & ((1 << ROW_BITS) - 1);
         let blob = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
         if let Some((scale, bytes)) = split(blob) {
+            if all.codes.is_empty() {
+                all.codes.reserve(expected * bytes.len());
+            }
             all.rows.push((seq, scale));
             all.codes.extend(signed(bytes));
         }
