@@ -41,6 +41,8 @@ pub(crate) fn parse(c: &mut Criterion) {
     group.finish();
 }
 
+const DISCOVER: &str = r#"{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
+
 /// From a message's text to its written answer, on the shard's thread.
 pub(crate) fn dispatch(c: &mut Criterion) {
     let data = tempfile::tempdir().expect("a directory");
@@ -107,6 +109,11 @@ pub(crate) fn dispatch(c: &mut Criterion) {
             r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#,
             "\"result\":{}",
         ),
+        (
+            "prompts_list",
+            r#"{"jsonrpc":"2.0","id":1,"method":"prompts/list"}"#,
+            "plan_task",
+        ),
         ("malformed", r#"{"jsonrpc":"2.0","id":1"#, "-32700"),
     ] {
         out.clear();
@@ -119,6 +126,17 @@ pub(crate) fn dispatch(c: &mut Criterion) {
             });
         });
     }
+    let agent = AgentKey::new("default", "bench").expect("a name");
+    let session = Session::of_request(agent);
+    let outlet = Outgoing::of_stream().outlet(0);
+    let mut modern = McpConnection::modern(Rc::new(session), ToolProfile::Core, outlet);
+    group.bench_function("server_discover", |b| {
+        b.iter(|| {
+            out.clear();
+            black_box(modern.receive(&dispatcher, black_box(DISCOVER), &mut out));
+        });
+    });
+    assert!(String::from_utf8_lossy(&out).contains("supportedVersions"));
     group.finish();
     store.close();
 }

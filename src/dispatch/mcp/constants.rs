@@ -13,8 +13,9 @@ use crate::rpc::{Fault, json};
 /// How a model uses the server well, in few words.
 const INSTRUCTIONS: &str = "Shared memory for agents. Store what should outlast this conversation \
     with store_memory: one fact per memory, in full sentences, with tags. Before you start on \
-    something, look for what is known with semantic_search. Memories are private unless you set \
-    access_level or share them.";
+    something, look for what is known with semantic_search; the resource \
+    memory://{namespace}/recent tells what is new. Memories are private unless you set \
+    access_level or share them. An error says what to change; wait retry_after_ms where it is given.";
 
 /// Tools of a page: the core profile fits one, and a page is what a model may read at once.
 #[cfg(not(feature = "conformance-fixture"))]
