@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 use bumpalo::Bump;
 
+#[cfg(fuzzing)]
+pub use mcp::examine_uri;
 pub use mcp::{Caller, Constants, McpConnection};
 
 use crate::delivery::Session;

@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+#[cfg(fuzzing)]
+pub use mcp::examine_headers;
 pub use mcp::{Letters, Sessions, serve_sessions};
 
 use crate::auth::Origins;

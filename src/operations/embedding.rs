@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::arguments::{Nothing, arguments};
 use super::operation::{Operation, Pending, Scope};
 use super::services::{Context, Services};
-use crate::domain::{ModelProgress, Violation};
+use crate::domain::{Model, ModelProgress, Violation};
 use crate::embed::State;
 use crate::rpc::{Condition, Fault};
 
@@ -167,6 +167,18 @@ arguments! {
 
 fn switch(context: &Context<'_>, arguments: SwitchEmbedding) -> Result<Pending<Status>, Fault> {
     let services = Rc::clone(context.services);
+    let begun = begin(&services, arguments)?;
+    Ok(Box::pin(async move {
+        begun.await?;
+        status_of(&services).await
+    }))
+}
+
+/// Begins a switch to the model that this answers with.
+fn begin(
+    services: &Services,
+    arguments: SwitchEmbedding,
+) -> Result<impl Future<Output = Result<Model, Fault>> + use<>, Fault> {
     let mut settings = vec![("embedding_provider", arguments.provider.as_str().to_owned())];
     let optional = [
         ("embedding_model", arguments.model),
@@ -187,13 +199,13 @@ fn switch(context: &Context<'_>, arguments: SwitchEmbedding) -> Result<Pending<S
         .switched(&settings)
         .map_err(|problem| Violation::new("provider", problem))?;
     let begun = services.meaning.switch(to);
-    Ok(Box::pin(async move {
+    Ok(async move {
         match begun.await {
-            Ok(Ok(())) => status_of(&services).await,
+            Ok(Ok(model)) => Ok(model),
             Ok(Err(reason)) => Err(Fault::new(Condition::Conflict, reason)),
             Err(_) => Err(Fault::new(Condition::Unavailable, "the server is stopping")),
         }
-    }))
+    })
 }
 
 /// The same, and waits until searches compare vectors of the new model.
@@ -204,13 +216,16 @@ fn switch_over(
     /// Pause between two looks: a switch takes about a millisecond for each memory.
     const LOOK_EVERY: Duration = Duration::from_millis(500);
     let services = Rc::clone(context.services);
-    let begun = switch(context, arguments)?;
+    let begun = begin(&services, arguments)?;
     Ok(Box::pin(async move {
-        let mut status = begun.await?;
-        while status.target.is_some() {
+        let model = begun.await?;
+        while services.meaning.heads_for(&model) {
             tokio::time::sleep(LOOK_EVERY).await;
-            status = status_of(&services).await?;
         }
-        Ok(status)
+        if *services.meaning.embedder().model() != model {
+            let message = "a switch to another model has taken the place of this one";
+            return Err(Fault::new(Condition::Conflict, message));
+        }
+        status_of(&services).await
     }))
 }

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::config;
-use crate::domain::{AgentKey, Embedded, NewVector, Vector};
+use crate::domain::{AgentKey, Embedded, Model, NewVector, Vector};
 use crate::embed::{EmbedError, Embedder, Embedding};
 use crate::store::Store;
 
@@ -38,14 +38,16 @@ pub struct Meaning {
     /// Rung when a memory was left without a vector.
     missed: Notify,
     switches: mpsc::UnboundedSender<Switch>,
+    /// The model of the switch under way.
+    target: RwLock<Option<Model>>,
 }
 
 /// A change to another model that somebody asked for.
 pub struct Switch {
     /// The model to change to.
     pub to: config::Embedding,
-    /// Told when the switch has begun, or why it has not.
-    pub reply: oneshot::Sender<Result<(), String>>,
+    /// Told the model when the switch has begun, or why it has not.
+    pub reply: oneshot::Sender<Result<Model, String>>,
 }
 
 impl Meaning {
@@ -57,6 +59,7 @@ impl Meaning {
             pending: Mutex::default(),
             missed: Notify::new(),
             switches,
+            target: RwLock::default(),
         };
         (meaning, receiver)
     }
@@ -66,9 +69,21 @@ impl Meaning {
         self.embedder.read().clone()
     }
 
-    /// Puts another embedder in its place and returns the old one.
+    /// Puts another embedder in its place and returns the old one; a switch to it is over.
     pub fn replace(&self, embedder: Embedder) -> Embedder {
-        std::mem::replace(&mut *self.embedder.write(), embedder)
+        let old = std::mem::replace(&mut *self.embedder.write(), embedder);
+        *self.target.write() = None;
+        old
+    }
+
+    /// Notes the model that a switch leads to.
+    pub fn head_for(&self, model: &Model) {
+        *self.target.write() = Some(model.clone());
+    }
+
+    /// True while a switch to this model is under way.
+    pub(super) fn heads_for(&self, model: &Model) -> bool {
+        self.target.read().as_ref() == Some(model)
     }
 
     /// Waits until a memory was left without a vector.
@@ -82,7 +97,7 @@ impl Meaning {
     }
 
     /// Asks for a change to another model.
-    pub(super) fn switch(&self, to: config::Embedding) -> oneshot::Receiver<Result<(), String>> {
+    pub(super) fn switch(&self, to: config::Embedding) -> oneshot::Receiver<Result<Model, String>> {
         let (reply, answer) = oneshot::channel();
         // Nobody receives when the server is stopping; then nobody answers either.
         let _ = self.switches.send(Switch { to, reply });

@@ -168,14 +168,16 @@ impl Keeper {
                 .send(Err("this model is in use already".into()));
             return;
         }
+        let model = to.model().clone();
         let begun = boot::start_compute(&to, self.cores).map_err(|error| error.to_string());
         if begun.is_ok() {
+            self.meaning.head_for(&model);
             tracing::info!(model = %to.model().name, "changing to another embedding model");
             if let Some(abandoned) = self.target.replace(to) {
                 abandoned.close();
             }
         }
-        let _ = switch.reply.send(begun);
+        let _ = switch.reply.send(begun.map(|()| model));
     }
 
     async fn keep_up(&self) {

@@ -194,6 +194,68 @@ class Client:
         raise AssertionError("it stays open")
 
 
+class HttpClient:
+    """MCP over Streamable HTTP on one connection that stays open, in the era of its revision."""
+
+    def __init__(self, server, agent, version, capabilities=None, path="/mcp"):
+        self.connection = http.client.HTTPConnection(server.api, timeout=PATIENCE)
+        self.agent, self.version, self.path = agent, version, path
+        self.modern = version == META["io.modelcontextprotocol/protocolVersion"]
+        self.meta = META | {"io.modelcontextprotocol/clientCapabilities": capabilities or {}}
+        self.session, self.number = None, 0
+        if not self.modern:
+            client = {"name": "acceptance", "version": "1"}
+            params = {"protocolVersion": version, "capabilities": {}, "clientInfo": client}
+            assert self.result("initialize", **params)["protocolVersion"] == version
+            self.session = self.answer.getheader("mcp-session-id")
+            self.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
+            assert self.answer.status == 202 and self.answer.content == b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.connection.close()
+
+    def send(self, message, **headers):
+        """One POST; the answer is kept, and returned as JSON if it is."""
+        usual = {
+            "Content-Type": "application/json", "Accept": "application/json, text/event-stream", "X-Agent-ID": self.agent,
+        }  # fmt: skip
+        if self.session:
+            usual |= {"Mcp-Session-Id": self.session, "MCP-Protocol-Version": self.version}
+        if self.modern:
+            params = message.get("params", {})
+            name = params.get("name", params.get("uri", params.get("taskId")))
+            usual |= {"MCP-Protocol-Version": self.version, "Mcp-Method": message["method"]}
+            usual |= {} if name is None else {"Mcp-Name": name}
+        self.connection.request("POST", self.path, json.dumps(message), usual | headers)
+        self.answer = self.connection.getresponse()
+        self.answer.content = self.answer.read()
+        return json.loads(self.answer.content) if self.answer.content else None
+
+    def ask(self, method, params=None):
+        """One request; the whole answer, which has the form of its era."""
+        self.number += 1
+        params = params or {}
+        if self.modern:
+            params = {"_meta": self.meta} | params
+        answer = self.send({"jsonrpc": "2.0", "id": self.number, "method": method, "params": params})
+        assert self.answer.getheader("content-type") == "application/json"
+        assert answer["jsonrpc"] == "2.0" and answer["id"] == self.number, answer
+        assert ("result" in answer) != ("error" in answer), answer
+        if "result" in answer:
+            assert self.answer.status == 200
+            assert ("resultType" in answer["result"]) == self.modern, answer
+            named = "io.modelcontextprotocol/serverInfo" in answer["result"].get("_meta", {})
+            assert named == self.modern, answer
+        else:
+            assert isinstance(answer["error"]["code"], int) and answer["error"]["message"], answer
+        return answer
+
+    result, error, tool, refusal = Client.result, Client.error, Client.tool, Client.refusal
+
+
 class Raw:
     """A bare socket, for what no decent client sends."""
 

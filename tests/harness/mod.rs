@@ -6,6 +6,8 @@
     reason = "every test binary uses its own part"
 )]
 
+pub mod web;
+
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
@@ -261,6 +263,15 @@ impl Client {
     pub async fn receive(&mut self) -> Value {
         let message = self.next().await.unwrap();
         serde_json::from_slice(&message).unwrap()
+    }
+
+    /// Messages that come until nothing has come for this long.
+    pub async fn rest(&mut self, silence: Duration) -> Vec<Value> {
+        let mut messages = Vec::new();
+        while let Ok(message) = tokio::time::timeout(silence, self.receive()).await {
+            messages.push(message);
+        }
+        messages
     }
 
     /// Sends a request; the id that its answer will carry.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::caller::Request;
 use super::resources::{self, Resource};
-use super::watch::Interest;
+use super::watch::{Interest, Watch};
 use crate::config::limits::{LISTENS_MAX, WATCHED_URIS_MAX};
 use crate::dispatch::wrapping::answer_later;
 use crate::dispatch::{Dispatcher, Reply};
@@ -36,8 +36,10 @@ fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Fault {
     Fault::new(Condition::InvalidArguments, message)
 }
 
-fn check_count(count: usize) -> Result<(), Fault> {
-    if count > WATCHED_URIS_MAX {
+/// Checks that a connection may watch this many more.
+fn check_count(watches: &[Watch], more: usize) -> Result<(), Fault> {
+    let watched = watches.iter().map(|watch| watch.interest().count());
+    if watched.sum::<usize>() + more > WATCHED_URIS_MAX {
         return Err(invalid(format!(
             "a connection watches at most {WATCHED_URIS_MAX} resources"
         )));
@@ -60,12 +62,13 @@ pub(super) fn listen(
         })?,
         _ => return Err(invalid("params.notifications must be an object")),
     };
-    check_count(filter.resource_subscriptions.len() + filter.task_ids.len())?;
+    let caller = request.caller;
+    let asked = filter.resource_subscriptions.len() + filter.task_ids.len();
+    check_count(&caller.watches.borrow(), asked)?;
     let extras = Extras::parse(&params.meta)?;
     if !filter.task_ids.is_empty() && !request.capabilities(&extras).tasks {
         return Err(ClientCapabilities::missing_tasks());
     }
-    let caller = request.caller;
     if caller.watches.borrow().len() >= LISTENS_MAX {
         let message = format!("a connection has at most {LISTENS_MAX} subscriptions");
         return Err(invalid(message));
@@ -168,8 +171,10 @@ pub(super) fn subscribe(
         watches.len() - 1
     });
     let uris = &watches[at].interest().uris;
-    check_count(uris.borrow().len() + 1)?;
-    uris.borrow_mut().insert(uri, resource);
+    if !uris.borrow().contains_key(&uri) {
+        check_count(&watches, 1)?;
+        uris.borrow_mut().insert(uri, resource);
+    }
     let noted = watches[at].note(dispatcher.services());
     Ok(answer_later(request, async move {
         noted.await;

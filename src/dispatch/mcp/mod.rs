@@ -28,3 +28,5 @@ pub use connection::McpConnection;
 pub use constants::Constants;
 #[cfg(feature = "conformance-fixture")]
 pub(in crate::dispatch) use fixture::mirrored_schema;
+#[cfg(fuzzing)]
+pub use resources::examine as examine_uri;

@@ -37,6 +37,13 @@ pub(super) struct Interest {
     pub(super) tasks: Vec<Uuid>,
 }
 
+impl Interest {
+    /// Resources and tasks, of which a connection may watch only so many.
+    pub(super) fn count(&self) -> usize {
+        self.uris.borrow().len() + self.tasks.len()
+    }
+}
+
 /// A watch; it ends when this is dropped.
 pub(super) struct Watch {
     state: Rc<State>,

@@ -189,6 +189,24 @@ fn check_parameters(headers: &HeaderMap, params: &str, schema: &Value) -> Result
     Ok(())
 }
 
+/// Everything that is read from headers before a body is looked at, for the fuzz targets.
+#[cfg(fuzzing)]
+pub fn examine(headers: &HeaderMap) {
+    let _ = era(headers);
+    for name in [VERSION, METHOD, NAME, SESSION, LAST_EVENT] {
+        if let Ok(Some(text)) = value(headers, name)
+            && let Ok(decoded) = decode(name, text)
+        {
+            // What is decoded can be written in one way only.
+            let again = format!("=?base64?{}?=", STANDARD.encode(&decoded));
+            assert!(decoded == text || again == text);
+        }
+    }
+    let accepted = |kind| accepts(headers, kind);
+    // Whoever takes a type takes it in any letter case.
+    assert_eq!(accepted("application/json"), accepted("Application/JSON"));
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderMap;

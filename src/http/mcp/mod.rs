@@ -16,6 +16,8 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 pub(super) use events::Events;
+#[cfg(fuzzing)]
+pub use headers::examine as examine_headers;
 use sessions::Post;
 pub use sessions::{Letters, Sessions, serve as serve_sessions};
 

@@ -133,7 +133,7 @@ impl LegacySession {
             if after.is_none() && stream.is_read() {
                 return Answered::Taken;
             }
-            let reader = stream.read(after.unwrap_or(0));
+            let reader = stream.read(after);
             if primed && after.is_none() {
                 stream.prime(RETRY_MS);
             }
@@ -154,7 +154,7 @@ impl LegacySession {
             streams.remove(number);
         }
         let stream = streams.entry(number).or_insert_with(|| Stream::new(number));
-        (number, stream.read(0))
+        (number, stream.read(None))
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Stream {
     latest: u64,
     kept: VecDeque<(u64, Bytes)>,
     kept_bytes: usize,
+    /// The latest event that a reader was given.
+    given: u64,
     reader: Option<mpsc::Sender<Bytes>>,
     /// Nothing more comes.
     ended: bool,
@@ -31,6 +33,7 @@ impl Stream {
             latest: 0,
             kept: VecDeque::new(),
             kept_bytes: 0,
+            given: 0,
             reader: None,
             ended: false,
         }
@@ -67,6 +70,9 @@ impl Stream {
             self.kept_bytes -= dropped.map_or(0, |(_, event)| event.len());
         }
         self.pass(event);
+        if self.is_read() {
+            self.given = self.latest;
+        }
     }
 
     /// Sends bytes that are no event: they have no number and are not kept.
@@ -99,8 +105,11 @@ impl Stream {
         self.reader = None;
     }
 
-    /// Reads on after an event: first what was kept, then what comes.
-    pub(super) fn read(&mut self, after: u64) -> Reader {
+    /// Reads on after an event: first what was kept, then what comes. Without one it begins with
+    /// what nobody was given yet.
+    pub(super) fn read(&mut self, after: Option<u64>) -> Reader {
+        let after = after.unwrap_or(self.given);
+        self.given = self.latest;
         let missed = self.kept.iter().filter(|(number, _)| *number > after);
         let missed: Vec<Bytes> = missed.map(|(_, event)| event.clone()).collect();
         let (sender, reader) = mpsc::channel(HTTP_EVENTS_WAITING_MAX + missed.len());
@@ -130,7 +139,7 @@ mod tests {
     #[test]
     fn a_reader_that_comes_back_misses_nothing() {
         let mut stream = Stream::new(3);
-        let mut reader = stream.read(0);
+        let mut reader = stream.read(None);
         stream.prime(500);
         stream.send(b"{\"a\":1}");
         let seen = read(&mut reader);
@@ -141,14 +150,26 @@ mod tests {
         assert!(!stream.is_read());
         stream.send(b"{\"a\":2}");
         stream.send(b"{\"a\":3}");
-        let mut reader = stream.read(1);
+        let mut reader = stream.read(Some(1));
         let seen = read(&mut reader);
         assert_eq!(seen.len(), 2);
         assert!(seen[0].contains("\"a\":2") && seen[1].contains("\"a\":3"));
+        drop(reader);
+        assert!(read(&mut stream.read(None)).is_empty(), "nothing twice");
+        stream.send(b"{\"a\":4}");
+        let mut reader = stream.read(None);
+        assert!(
+            read(&mut reader)[0].contains("\"a\":4"),
+            "nobody was given it"
+        );
         stream.end();
         assert!(stream.has_ended());
         assert!(reader.try_recv().is_err());
-        assert_eq!(read(&mut stream.read(2)).len(), 1, "what was kept stays");
+        assert_eq!(
+            read(&mut stream.read(Some(2))).len(),
+            2,
+            "what was kept stays"
+        );
     }
 
     #[test]

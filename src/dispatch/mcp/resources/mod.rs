@@ -9,6 +9,8 @@ use serde::Serialize;
 
 pub(super) use read::{outline, read as text_of};
 pub(super) use uri::Resource;
+#[cfg(fuzzing)]
+pub use uri::examine;
 
 use super::caller::Request;
 use super::methods::{cursor, foreign_cursor};

@@ -29,13 +29,16 @@ pub(in crate::dispatch::mcp) async fn read(
         Resource::Memory { namespace, id } => {
             let recall = recall(vec![*id], 1, false);
             let page = store.recall_memories(viewer, recall).await?;
-            let memory = page.items.first();
+            let memory = page.items.into_iter().next();
             memory
                 .filter(|memory| memory.namespace == *namespace)
-                .and_then(text)
+                .and_then(|memory| text(&unread(memory)))
         }
         Resource::Recent { namespace } => {
-            let memories = recent(store, viewer, namespace, reads).await?;
+            let mut memories = recent(store, viewer, namespace, reads).await?;
+            if !reads {
+                memories = memories.into_iter().map(unread).collect();
+            }
             text(&Recent { memories })
         }
         #[cfg(feature = "conformance-fixture")]
@@ -53,6 +56,17 @@ pub(in crate::dispatch::mcp) async fn read(
         }
     };
     Ok(text)
+}
+
+/// A memory without what its readers and time change about it. Whoever watches would otherwise be
+/// told of that whenever somebody writes, and so of writes that it must not know of.
+fn unread(memory: Memory) -> Memory {
+    Memory {
+        access_count: 0,
+        relevance: 0.0,
+        last_accessed_at: None,
+        ..memory
+    }
 }
 
 #[derive(Serialize)]

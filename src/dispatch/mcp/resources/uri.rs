@@ -79,6 +79,14 @@ impl fmt::Display for Resource {
     }
 }
 
+/// Reads a URI and, if it names something, the one that is written for it; for the fuzz targets.
+#[cfg(fuzzing)]
+pub fn examine(uri: &str) {
+    if let Some(resource) = Resource::parse(uri) {
+        assert_eq!(Resource::parse(&resource.to_string()), Some(resource));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Resource;
