@@ -90,6 +90,14 @@ pub const OUTGOING_BYTES_MAX: usize = 64 << 20;
 /// changed. A turn of writes brings a few hundred.
 pub const CHANGES_WAITING_MAX: usize = 4_096;
 
+/// A node says every few seconds that it lives; one that has been silent for so long is gone, and its
+/// agents' messages go to whoever acts as them next. Three times the pause between two, so that a slow
+/// store is not taken for a death.
+pub const NODE_SILENT_SECONDS: u64 = 15;
+
+/// Pause between two signs of life of a node.
+pub const NODE_SIGN_SECONDS: u64 = NODE_SILENT_SECONDS / 3;
+
 /// Requests of ours that one client may leave unanswered: a call asks one after the other, and
 /// a connection has [`REQUESTS_IN_FLIGHT_MAX`] of them.
 pub const ASKS_MAX: usize = 64;

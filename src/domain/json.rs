@@ -1,6 +1,7 @@
-//! A JSON object that a caller attaches and the server keeps as it was written.
+//! JSON that a caller attaches and the server keeps as it was written: an object, or any value.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -20,11 +21,7 @@ impl JsonObject {
         if !value.is_object() {
             return None;
         }
-        let text = sonic_rs::to_string(value).ok()?;
-        // A lazy value knows where it ends, not what its strings and numbers hold: one bad escape
-        // would spoil every answer that the object is copied into.
-        sonic_rs::from_str::<sonic_rs::Value>(&text).ok()?;
-        Some(Self(text.into()))
+        text_of(value).map(Self)
     }
 
     /// The object's JSON text.
@@ -34,24 +31,38 @@ impl JsonObject {
 
     /// Levels of nesting, the object itself being the first.
     pub fn depth(&self) -> usize {
-        let (mut depth, mut deepest) = (0_usize, 0_usize);
-        let (mut in_string, mut escaped) = (false, false);
-        for byte in self.0.bytes() {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = !in_string,
-                _ if in_string => {}
-                b'{' | b'[' => {
-                    depth += 1;
-                    deepest = deepest.max(depth);
-                }
-                b'}' | b']' => depth -= 1,
-                _ => {}
-            }
-        }
-        deepest
+        depth(&self.0)
     }
+}
+
+/// Levels of nesting of a JSON text; 0 if it is neither an object nor an array.
+fn depth(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0_usize);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// The text of a value that is known to parse from end to end.
+fn text_of(value: &sonic_rs::OwnedLazyValue) -> Option<Box<str>> {
+    let text = sonic_rs::to_string(value).ok()?;
+    // A lazy value knows where it ends, not what its strings and numbers hold: one bad escape
+    // would spoil every answer that the value is copied into.
+    sonic_rs::from_str::<sonic_rs::Value>(&text).ok()?;
+    Some(text.into())
 }
 
 impl Default for JsonObject {
@@ -90,6 +101,68 @@ impl schemars::JsonSchema for JsonObject {
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({"type": "object"})
+    }
+}
+
+/// The text of one JSON value of any kind. It is checked when it enters and copied verbatim from
+/// then on; copies share it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct JsonText(Arc<str>);
+
+impl JsonText {
+    /// Takes over `text`, which must be one JSON value.
+    pub fn parse(text: &str) -> Option<Self> {
+        let value: sonic_rs::OwnedLazyValue = sonic_rs::from_str(text).ok()?;
+        text_of(&value).map(|text| Self(text.into()))
+    }
+
+    /// Takes over what a store kept, which was checked when it entered.
+    pub fn of_store(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The value's JSON text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Levels of nesting; 0 for what is neither an object nor an array.
+    pub fn depth(&self) -> usize {
+        depth(&self.0)
+    }
+}
+
+impl fmt::Debug for JsonText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for JsonText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let value: sonic_rs::LazyValue<'_> =
+            sonic_rs::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+        value.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for JsonText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = sonic_rs::OwnedLazyValue::deserialize(deserializer)?;
+        let text = text_of(&value).ok_or_else(|| serde::de::Error::custom("expected JSON"))?;
+        Ok(Self(text.into()))
+    }
+}
+
+impl schemars::JsonSchema for JsonText {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Json".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!(true)
     }
 }
 

@@ -18,12 +18,14 @@ use crate::domain::{
 mod cursor;
 pub mod index;
 mod mcp_tasks;
+mod messages;
 pub mod postgres;
 pub mod ranking;
 mod rights;
 pub mod sqlite;
 pub mod vectors;
 
+pub use messages::{Messages, Queue, Settled};
 pub use rights::GRANTS_MAX;
 
 /// A store operation under way. It lives on the shard that asked and needs no `Send`.
