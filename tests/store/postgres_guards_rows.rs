@@ -60,7 +60,7 @@ fn from_those_who_forget_to_ask_for_them() {
         results.into_iter().next().expect("one").expect("stored").id
     };
     let secret = create(new(&alice(), "red secret"));
-    create(at_level(&alice(), Access::Public, "for all"));
+    let open = create(at_level(&alice(), Access::Public, "for all"));
     let granted = create(new(&alice(), "for the stranger"));
     let share = tmws::domain::Share {
         id: granted,
@@ -140,5 +140,29 @@ fn from_those_who_forget_to_ask_for_them() {
             red.execute(define, &[]).await.is_err(),
             "the role owns nothing"
         );
+    });
+    // A vector says itself who may see it: what is taken back goes at once.
+    let patch = MemoryPatch {
+        access_level: Some(Access::Private),
+        ..MemoryPatch::default()
+    };
+    block(store.update_memory(&alice(), open, patch, None)).expect("updated");
+    let unshare = tmws::domain::Share {
+        id: granted,
+        agents: vec![stranger().key],
+        permission: None,
+    };
+    block(store.share_memory(&alice(), unshare)).expect("taken back");
+    block(async {
+        for namespace in ["blue", "green"] {
+            let session = session(&database, namespace).await;
+            for table in ["memory", "memory_vector", "revision"] {
+                assert_eq!(
+                    count(&session, table).await,
+                    0,
+                    "{table} of {namespace} after it was taken back"
+                );
+            }
+        }
     });
 }

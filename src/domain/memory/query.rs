@@ -10,7 +10,7 @@ use crate::domain::agent::check_name;
 use crate::domain::{Embedded, Timestamp, Violation};
 
 /// What a search or a recall admits, besides what the caller may see.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Filter {
     /// Any of these ids.
     pub ids: Vec<Uuid>,

@@ -11,10 +11,10 @@ use super::pool::Transaction;
 use super::query::Query;
 use super::rows::{self, Stored, column};
 use super::scope::Scope;
-use super::{Shard, vectors};
+use super::{Shard, scope_words, vectors};
 use crate::domain::{Access, Memory, MemoryPatch, Share, Timestamp};
 use crate::store::rights::{self, Right};
-use crate::store::{StoreError, Viewer, ranking};
+use crate::store::{StoreError, Viewer};
 
 /// A memory that no other transaction changes until this one ends.
 pub(super) struct Held {
@@ -213,6 +213,11 @@ pub(super) fn record(
             .with(memory.content.clone()),
         );
     }
+    if memory.access_level != before.memory.access_level {
+        let sql = "UPDATE memory_vector SET access = $2 WHERE memory = $1";
+        let level = memory.access_level.as_str();
+        queries.push(Query::new(sql).with(before.seq).with(level));
+    }
     // A new text has no vector until one is computed for it; a deleted one needs none any more.
     if memory.content != before.memory.content || next.deleted {
         queries.push(vectors::removal(before.seq));
@@ -235,7 +240,7 @@ fn keep_revision(seq: i64) -> Query {
 fn write(next: &Stored, change: &'static str, changed_by: &str) -> Query {
     let memory = &next.memory;
     let micros = |time: Option<Timestamp>| time.map(Timestamp::as_micros);
-    let terms = ranking::of_memory(&memory.content, memory.kind.as_deref(), &memory.tags);
+    let terms = scope_words::of_memory(memory);
     Query::new(
         "UPDATE memory SET access = $2, version = $3, change = $4, changed_by = $5,
              updated_at = $6, valid_from = $7, valid_to = $8, expires_at = $9,

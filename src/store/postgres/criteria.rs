@@ -76,7 +76,7 @@ pub(super) fn admitted(query: &mut Query, filter: &Filter) -> String {
 }
 
 /// The places of the viewer's namespace and agent.
-fn viewer_places(query: &mut Query, viewer: &AgentKey) -> (String, String) {
+pub(super) fn viewer_places(query: &mut Query, viewer: &AgentKey) -> (String, String) {
     (
         query.bind(viewer.namespace.to_string()),
         query.bind(viewer.agent.to_string()),
@@ -96,40 +96,4 @@ pub(super) fn visible(query: &mut Query, viewer: &AgentKey, owned_only: bool) ->
          OR (m.access <> 'private' AND EXISTS (SELECT 1 FROM memory_grant g
              WHERE g.memory = m.seq AND g.namespace = {namespace} AND g.agent = {agent})))"
     )
-}
-
-/// The same as disjoint sources, each a `FROM ... WHERE ...` that an index serves: the owned ones
-/// first, then the team's, the open ones and the granted ones. All leave out what is deleted.
-pub(super) fn visible_sources(
-    query: &mut Query,
-    viewer: &AgentKey,
-    owned_only: bool,
-) -> Vec<String> {
-    let (namespace, agent) = viewer_places(query, viewer);
-    let owned = format!(
-        "FROM memory m
-         WHERE m.namespace = {namespace} AND m.agent = {agent} AND m.deleted_at IS NULL"
-    );
-    if owned_only {
-        return vec![owned];
-    }
-    let foreign = format!("NOT (m.namespace = {namespace} AND m.agent = {agent})");
-    let open = |level| {
-        format!("FROM memory m WHERE m.access = '{level}' AND {foreign} AND m.deleted_at IS NULL")
-    };
-    vec![
-        owned,
-        format!(
-            "FROM memory m WHERE m.namespace = {namespace} AND m.access = 'team'
-             AND m.agent <> {agent} AND m.deleted_at IS NULL"
-        ),
-        open("public"),
-        open("system"),
-        format!(
-            "FROM memory_grant g JOIN memory m ON m.seq = g.memory
-             WHERE g.namespace = {namespace} AND g.agent = {agent} AND m.deleted_at IS NULL
-               AND (m.access = 'shared' OR (m.access = 'team' AND m.namespace <> {namespace}))
-               AND {foreign}"
-        ),
-    ]
 }

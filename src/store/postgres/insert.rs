@@ -6,9 +6,9 @@ use bytes::{BufMut, BytesMut};
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
+use super::scope_words;
 use super::session::Values;
 use crate::domain::{Memory, Timestamp, Vector};
-use crate::store::ranking;
 
 /// Lists travel as one text each, since arrays of arrays cannot be ragged; no term holds a space
 /// and no tag a line feed.
@@ -33,10 +33,11 @@ pub(super) const SQL: &str = "WITH given AS (
             words, octet_length(content), array_to_tsvector(string_to_array(terms, ' ')), metadata,
             content
         FROM given ORDER BY place
-        RETURNING seq, id, namespace
+        RETURNING seq, id, namespace, agent, access
     ), meant AS (
-        INSERT INTO memory_vector (memory, model, namespace, embedding)
-        SELECT seq, $27::int, namespace, embedding
+        INSERT INTO memory_vector (memory, model, namespace, agent, access, in_graph, embedding)
+        SELECT seq, $27::int, namespace, agent, access,
+            to_regclass('tmws.memory_vector_graph_' || $27::int) IS NULL, embedding
         FROM unnest($28::uuid[], $29::public.vector[]) AS v (id, embedding) JOIN stored USING (id)
     )
     SELECT id, seq FROM stored";
@@ -83,7 +84,7 @@ pub(super) fn values(new: &[&New], model: Option<i32>) -> Values {
         .iter()
         .map(|new| {
             let memory = &new.memory;
-            ranking::of_memory(&memory.content, memory.kind.as_deref(), &memory.tags)
+            scope_words::of_memory(memory)
         })
         .collect();
     let with_vector = || {

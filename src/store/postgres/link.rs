@@ -140,6 +140,17 @@ impl Link {
         Ok(session)
     }
 
+    /// Leaves `session`, which broke: it may not have noticed yet itself.
+    pub(super) fn forget(&self, session: &Rc<Session>) {
+        let mut current = self.session.borrow_mut();
+        if current
+            .as_ref()
+            .is_some_and(|current| Rc::ptr_eq(current, session))
+        {
+            *current = None;
+        }
+    }
+
     fn up(&self) -> Option<Rc<Session>> {
         self.session
             .borrow()

@@ -14,12 +14,16 @@
 mod access;
 mod address;
 mod agents;
+mod by_meaning;
+mod by_words;
 mod candidates;
 mod change;
+mod counts;
 mod create;
 mod criteria;
 mod failure;
 mod flight;
+mod gather;
 mod graph;
 mod insert;
 mod link;
@@ -30,11 +34,14 @@ mod recall;
 mod rows;
 mod schema;
 mod scope;
+mod scope_words;
 mod scopes;
 mod search;
 mod session;
+mod sources;
 mod stats;
 mod transfer;
+mod tsquery;
 mod upkeep;
 mod vectors;
 
@@ -48,6 +55,7 @@ use tokio::task::AbortHandle;
 use tokio_postgres::Config;
 use uuid::Uuid;
 
+pub use candidates::Bounds;
 pub use flight::FlightStats;
 pub use schema::{OpenError, SCHEMA_VERSION, inspect, migrate};
 
@@ -74,6 +82,8 @@ pub struct PostgresOptions {
     pub url: String,
     /// The time.
     pub clock: Clock,
+    /// How scopes are searched, by their size.
+    pub bounds: Bounds,
 }
 
 impl PostgresOptions {
@@ -82,6 +92,7 @@ impl PostgresOptions {
         Self {
             url: url.into(),
             clock: Arc::new(Timestamp::now),
+            bounds: Bounds::default(),
         }
     }
 }
@@ -106,6 +117,7 @@ struct Shard {
     cursor_key: CursorKey,
     config: Config,
     clock: Clock,
+    bounds: Bounds,
 }
 
 impl Shard {
@@ -140,7 +152,10 @@ impl PostgresStore {
             cursor_key,
             config,
             clock: options.clock,
+            bounds: options.bounds,
         });
+        // Without an answer the upkeep looks again.
+        let _ = graph::look(&shard).await;
         let mut tasks = Vec::new();
         for lane in shard.flights.lanes() {
             let shard = shard.clone();

@@ -83,17 +83,13 @@ impl Pool {
         values: impl Fn() -> Values,
     ) -> Result<Vec<Row>, Failure> {
         let _place = Place::take(&self.reads.under_way)?;
-        let once = async || {
-            let session = self.reads.link.session().await?;
+        let fly = async |session: &Session| {
             let statement = session.prepare(sql).await?;
             let mut steps = vec![Step::Prepared(statement, values())];
             surround(&mut steps, SNAPSHOT, scope);
             session.fly(&steps).await
         };
-        let mut answers = match once().await {
-            Err(failure) if may_try_anew(&failure) => once().await,
-            answers => answers,
-        }?;
+        let mut answers = self.reads.ask(fly).await?;
         Ok(answers.swap_remove(2))
     }
 
@@ -136,23 +132,48 @@ impl Pool {
 /// Reads see one state of the database, and change nothing.
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
+/// The same for statements that the connection keeps. One plan serves all values, and it is made
+/// when the tables may still be empty: so it must use the indexes that the statement was made for.
+const SNAPSHOT_KEPT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+    SET LOCAL plan_cache_mode TO force_generic_plan; SET LOCAL enable_seqscan TO off";
+
 impl Lane {
     async fn read(&self, scope: &Scope, mut steps: Vec<Step>) -> Result<Vec<Vec<Row>>, Failure> {
         let _place = Place::take(&self.under_way)?;
-        surround(&mut steps, SNAPSHOT, scope);
-        let once = async || self.link.session().await?.fly(&steps).await;
-        let mut answers = match once().await {
-            Err(failure) if may_try_anew(&failure) => once().await,
-            answers => answers,
-        }?;
+        let kept = steps
+            .iter()
+            .any(|step| matches!(step, Step::Query(query) if query.is_kept()));
+        let begin = if kept { SNAPSHOT_KEPT } else { SNAPSHOT };
+        surround(&mut steps, begin, scope);
+        let fly = async |session: &Session| {
+            session.keep(&steps).await?;
+            session.fly(&steps).await
+        };
+        let mut answers = self.ask(fly).await?;
         answers.pop();
         answers.drain(..2);
         Ok(answers)
     }
+
+    /// Lets `fly` read, and once more over another connection if that one turns out to be gone: a
+    /// read changes nothing.
+    async fn ask<T>(
+        &self,
+        fly: impl AsyncFn(&Session) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let session = self.link.session().await?;
+        match fly(&session).await {
+            Err(failure) if is_broken(&failure) => {
+                self.link.forget(&session);
+                fly(&*self.link.session().await?).await
+            }
+            answer => answer,
+        }
+    }
 }
 
-/// A read changes nothing: if the connection turns out to be gone it may use another at once.
-fn may_try_anew(failure: &Failure) -> bool {
+/// Did the connection break before it answered?
+fn is_broken(failure: &Failure) -> bool {
     matches!(failure, Failure::Database(_)) && !failure.is_refusal()
 }
 

@@ -8,6 +8,8 @@ use std::borrow::Cow;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
+use super::tsquery::TsQuery;
+
 /// A value with the type that PostgreSQL is told.
 type Parameter = (Box<dyn ToSql + Sync>, Type);
 
@@ -25,6 +27,7 @@ macro_rules! values {
 
 values! {
     bool => BOOL,
+    TsQuery => TSQUERY,
     i32 => INT4,
     i64 => INT8,
     f32 => FLOAT4,
@@ -48,6 +51,7 @@ impl<T: Value> Value for Option<T> {
 pub(super) struct Query {
     sql: Cow<'static, str>,
     parameters: Vec<Parameter>,
+    kept: bool,
 }
 
 impl Query {
@@ -56,6 +60,7 @@ impl Query {
         Self {
             sql: sql.into(),
             parameters: Vec::new(),
+            kept: false,
         }
     }
 
@@ -77,9 +82,25 @@ impl Query {
         self
     }
 
+    /// Lets the connection parse and plan it once for all values. The text must be one of few.
+    pub(super) fn kept(mut self) -> Self {
+        self.kept = true;
+        self
+    }
+
+    /// Is it to be kept by the connection?
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept
+    }
+
     /// The text.
     pub(super) fn sql(&self) -> &str {
         &self.sql
+    }
+
+    /// The values.
+    pub(super) fn values(&self) -> impl Iterator<Item = &(dyn ToSql + Sync)> {
+        self.parameters.iter().map(|(value, _)| &**value as _)
     }
 
     /// The values with their types.

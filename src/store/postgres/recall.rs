@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::query::Query;
 use super::rows::{self, column, time};
 use super::scope::Scope;
-use super::{Shard, criteria};
+use super::{Shard, criteria, sources};
 use crate::domain::{Memory, Order, Page, Recall, Revision, Timestamp};
 use crate::store::cursor::Position;
 use crate::store::rights::{self, Right};
@@ -157,7 +157,7 @@ fn positions(viewer: &Viewer, recall: &Recall, after: Option<Position>, now: Tim
         condition += &start(&mut query, recall.order, position);
     }
     let sources = if filter.ids.is_empty() {
-        criteria::visible_sources(&mut query, &viewer.key, !filter.include_shared)
+        sources::visible_sources(&mut query, &viewer.key, !filter.include_shared)
     } else {
         let visible = criteria::visible(&mut query, &viewer.key, !filter.include_shared);
         vec![format!("FROM memory m WHERE {visible}")]

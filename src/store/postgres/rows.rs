@@ -64,7 +64,9 @@ pub(super) fn by_id(viewer: &AgentKey, id: Uuid, now: Timestamp) -> Query {
 
 /// The memories in the rows `seqs`, in any order.
 pub(super) fn by_seqs(viewer: &AgentKey, seqs: Vec<i64>, now: Timestamp) -> Query {
-    for_viewer(select!("m.seq = ANY ($4)"), viewer, now).with(seqs)
+    for_viewer(select!("m.seq = ANY ($4)"), viewer, now)
+        .with(seqs)
+        .kept()
 }
 
 fn for_viewer(sql: &'static str, viewer: &AgentKey, now: Timestamp) -> Query {

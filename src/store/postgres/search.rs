@@ -1,20 +1,9 @@
-//! Searching: candidates by words and by meaning in one flight, ranked here, then read in full.
-//!
-//! How a scope is searched depends on its size, which is looked at first and remembered for a
-//! moment (`scopes.rs`). A guess that is out of date costs time and moves weights a little, but
-//! finds the same.
+//! Searching: candidates (`gather.rs`) are ranked here, and those of the page read in full.
 
-use std::collections::HashSet;
-
-use super::candidates::{self, Found, Question, SMALL_MAX};
-use super::failure::Failure;
-use super::query::Query;
-use super::rows::column;
-use super::scope::Scope;
-use super::scopes::Size;
-use super::{Shard, recall, vectors};
-use crate::domain::{Embedded, Hit, Mode, Model, Search, SearchPage};
-use crate::store::ranking::{self, CANDIDATES, Candidate, SearchCursor, Weights};
+use super::candidates::Question;
+use super::{Shard, gather, recall, vectors};
+use crate::domain::{Embedded, Hit, Mode, Search, SearchPage};
+use crate::store::ranking::{self, CANDIDATES, SearchCursor};
 use crate::store::{StoreError, Viewer};
 
 pub(super) async fn search(
@@ -48,16 +37,20 @@ pub(super) async fn search(
         }
         None => None,
     };
-    let mut question = Question {
+    let question = Question {
         viewer: &viewer.key,
         filter: &search.filter,
         now,
         terms: &terms,
         vector,
-        large: None,
+        // Later pages go on in the order of all candidates.
+        wanted: match cursor {
+            None => search.limit as usize,
+            Some(_) => CANDIDATES,
+        },
     };
-    question.large = size(shard, viewer, &question).await?;
-    let found = candidates(shard, viewer, &question, asked.map(|asked| &asked.model)).await?;
+    let model = asked.map(|asked| &asked.model);
+    let found = gather::candidates(shard, viewer, &question, model).await?;
     let weighs = search.mode != Mode::Semantic;
     let all: Vec<_> = found
         .rows
@@ -103,132 +96,4 @@ pub(super) async fn search(
         truncated: found.more && !more,
         next_cursor,
     })
-}
-
-/// How many memories are in the scope, if they are many.
-async fn size(
-    shard: &Shard,
-    viewer: &Viewer,
-    question: &Question<'_>,
-) -> Result<Option<i64>, StoreError> {
-    let owned_only = !question.filter.include_shared;
-    if let Some(size) = shard.scopes.size(&viewer.key, owned_only) {
-        return Ok(size.large());
-    }
-    let scope = Scope::of(viewer);
-    let count = async |most| {
-        let answers = shard
-            .pool
-            .search(&scope, vec![question.count(most)])
-            .await?;
-        answers[0]
-            .first()
-            .map_or(Ok(0), |row| column::<i64>(row, 0))
-    };
-    let mut size = Size::Small;
-    if count(SMALL_MAX).await? > SMALL_MAX {
-        size = Size::Large(count(i64::MAX - 1).await?);
-    }
-    shard.scopes.remember(&viewer.key, owned_only, size);
-    Ok(size.large())
-}
-
-/// Every candidate once, with what the terms weigh.
-struct Candidates {
-    rows: Vec<Found>,
-    weights: Weights,
-    /// There are more than were kept.
-    more: bool,
-}
-
-impl Candidates {
-    fn candidate(&self, row: &Found, weighs: bool) -> Candidate {
-        Candidate {
-            id: row.id,
-            created_at: row.created_at,
-            similarity: row.similarity,
-            lexical: weighs.then(|| self.weights.lexical(row.mask, row.words)),
-            importance: row.importance,
-        }
-    }
-}
-
-async fn candidates(
-    shard: &Shard,
-    viewer: &Viewer,
-    question: &Question<'_>,
-    model: Option<&Model>,
-) -> Result<Candidates, StoreError> {
-    // Which model is active is read in the same snapshot, so a cut-over cannot come between.
-    let active = Query::new("SELECT name, dimension FROM embedding_model WHERE state = 'active'");
-    let mut queries = vec![active];
-    let by_words = !question.terms.is_empty();
-    if by_words {
-        queries.push(question.by_words());
-    }
-    if let Some((id, _)) = question.vector {
-        let in_graph = question.large.is_some() && shard.graphs.has(id);
-        if in_graph {
-            queries.extend(super::graph::settings());
-        }
-        queries.extend(question.by_meaning(in_graph));
-    }
-    let answers = shard.pool.search(&Scope::of(viewer), queries).await?;
-    if let (Some(wanted), Some(row)) = (model, answers[0].first()) {
-        check_model(wanted, column(row, 0)?, column::<i32>(row, 1)? as usize)?;
-    }
-    let mut weights = Weights::new(0, &[]);
-    let mut rest = &answers[1..];
-    let mut kept = Kept::default();
-    if by_words {
-        if let Some(row) = rest[0].first() {
-            let (memories, holders) = candidates::holders(row)?;
-            weights = Weights::new(memories, &holders);
-        }
-        kept.add(&rest[0])?;
-        rest = &rest[1..];
-    }
-    if let (Some(_), Some(near)) = (question.vector, rest.last()) {
-        kept.add(near)?;
-    }
-    Ok(Candidates {
-        rows: kept.rows,
-        weights,
-        more: kept.more,
-    })
-}
-
-fn check_model(wanted: &Model, name: &str, dimension: usize) -> Result<(), StoreError> {
-    if *wanted.name == *name && wanted.dimension == dimension {
-        return Ok(());
-    }
-    Err(StoreError::Conflict {
-        message: format!(
-            "vectors are of model {name}, the question is of {}",
-            wanted.name
-        ),
-        current_version: None,
-    })
-}
-
-/// Candidates of either way, each once.
-#[derive(Default)]
-struct Kept {
-    rows: Vec<Found>,
-    seen: HashSet<i64>,
-    more: bool,
-}
-
-impl Kept {
-    fn add(&mut self, rows: &[tokio_postgres::Row]) -> Result<(), Failure> {
-        self.more |= rows.len() > CANDIDATES;
-        for row in rows.iter().take(CANDIDATES) {
-            if let Some(found) = candidates::found(row)?
-                && self.seen.insert(found.seq)
-            {
-                self.rows.push(found);
-            }
-        }
-        Ok(())
-    }
 }

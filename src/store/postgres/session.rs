@@ -31,6 +31,9 @@ const ANSWER_MAX: Duration = Duration::from_secs(7);
 /// Longest wait for a connection.
 pub(super) const CONNECT_MAX: Duration = Duration::from_secs(3);
 
+/// Composed statements that a connection keeps; beyond it all are forgotten.
+const KEPT_MAX: usize = 128;
+
 /// Values of a prepared statement.
 pub(super) type Values = Vec<Box<dyn ToSql + Sync>>;
 
@@ -40,7 +43,7 @@ pub(super) enum Step {
     Plain(&'static str),
     /// Says for whom the transaction runs.
     Enter(Scope),
-    /// Parsed and planned for its values each time.
+    /// Parsed and planned for its values each time, unless it is kept.
     Query(Query),
     /// Parsed once for each connection.
     Prepared(Statement, Values),
@@ -58,6 +61,8 @@ pub(super) struct Session {
     driver: AbortHandle,
     enter: Statement,
     prepared: RefCell<HashMap<&'static str, Statement>>,
+    /// Statements that were composed, by their text.
+    kept: RefCell<HashMap<String, Statement>>,
 }
 
 impl Session {
@@ -77,6 +82,7 @@ impl Session {
                 client,
                 driver,
                 prepared: RefCell::default(),
+                kept: RefCell::default(),
             })
         };
         match tokio::time::timeout(CONNECT_MAX, connecting).await {
@@ -103,6 +109,29 @@ impl Session {
         let statement = self.in_time(self.client.prepare(sql)).await??;
         self.prepared.borrow_mut().insert(sql, statement.clone());
         Ok(statement)
+    }
+
+    /// Makes ready what `steps` want to be kept.
+    pub(super) async fn keep(&self, steps: &[Step]) -> Result<(), Failure> {
+        for step in steps {
+            let Step::Query(query) = step else { continue };
+            if !query.is_kept() || self.kept.borrow().contains_key(query.sql()) {
+                continue;
+            }
+            let types: Vec<_> = query
+                .parameters()
+                .into_iter()
+                .map(|(_, kind)| kind)
+                .collect();
+            let preparing = self.client.prepare_typed(query.sql(), &types);
+            let statement = self.in_time(preparing).await??;
+            let mut kept = self.kept.borrow_mut();
+            if kept.len() >= KEPT_MAX {
+                kept.clear();
+            }
+            kept.insert(query.sql().to_owned(), statement);
+        }
+        Ok(())
     }
 
     /// Sends all of `steps` and awaits all their answers: the rows of each.
@@ -150,6 +179,12 @@ impl Session {
                         .await
                 }
                 Step::Query(query) => {
+                    // It may have had to make room meanwhile.
+                    let kept = || self.kept.borrow().get(query.sql()).cloned();
+                    if let Some(statement) = query.is_kept().then(kept).flatten() {
+                        let values: Vec<_> = query.values().collect();
+                        return self.client.query(&statement, &values).await;
+                    }
                     self.client
                         .query_typed(query.sql(), &query.parameters())
                         .await

@@ -7,7 +7,7 @@ use super::query::Query;
 use super::rows::{column, optional_time};
 use super::schema::SCHEMA_VERSION;
 use super::scope::Scope;
-use super::{Shard, criteria};
+use super::{Shard, criteria, sources};
 use crate::domain::memory::TagCount;
 use crate::domain::{Filter, MemoryStats};
 use crate::store::{StoreError, StoreStatus, Viewer};
@@ -90,7 +90,7 @@ pub(super) async fn memory_stats(
 fn shared(shard: &Shard, viewer: &Viewer) -> Query {
     let mut query = Query::default();
     let present = criteria::present(&mut query, &Filter::default(), shard.now());
-    let sources = criteria::visible_sources(&mut query, &viewer.key, false);
+    let sources = sources::visible_sources(&mut query, &viewer.key, false);
     // The first source is what the viewer owns.
     let parts: Vec<_> = sources[1..]
         .iter()

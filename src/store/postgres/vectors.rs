@@ -106,17 +106,18 @@ pub(super) async fn attach(
     let sql = "WITH given AS (
             SELECT * FROM unnest($1, $2) WITH ORDINALITY AS given (id, text_version, place)
         ), fresh AS MATERIALIZED (
-            SELECT m.seq, m.namespace, given.place
+            SELECT m.seq, m.namespace, m.agent, m.access, given.place
             FROM given JOIN memory m ON m.id = given.id AND m.text_version = given.text_version
             WHERE m.deleted_at IS NULL ORDER BY m.seq FOR SHARE OF m
         ), one AS (
             SELECT DISTINCT ON (seq) * FROM fresh ORDER BY seq, place DESC
         ), attached AS (
-            INSERT INTO memory_vector (memory, model, namespace, embedding)
-            SELECT seq, $3, namespace,
+            INSERT INTO memory_vector (memory, model, namespace, agent, access, in_graph, embedding)
+            SELECT seq, $3, namespace, agent, access,
+                to_regclass('tmws.memory_vector_graph_' || $3) IS NULL,
                 ($4[(place - 1) * $5 + 1 : place * $5])::public.vector FROM one
             ON CONFLICT (memory, model) DO UPDATE
-                SET embedding = excluded.embedding, in_graph = false
+                SET embedding = excluded.embedding, in_graph = excluded.in_graph
         )
         SELECT count(*) FROM fresh";
     let work = async |transaction: &Transaction<'_>| {
