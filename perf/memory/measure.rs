@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use tmws::domain::{Filter, Mode, Search};
+use tmws::domain::{Filter, Mode, Retention, Search};
 use tmws::store::vectors::dot;
 use tmws::store::{Store, Viewer};
 use uuid::Uuid;
@@ -16,6 +16,8 @@ use crate::subject::Place;
 const LOAD_BATCH: usize = 250;
 /// Searches whose results are held against exact comparison.
 const RECALLED: usize = 50;
+/// Memories from which on PostgreSQL has a graph.
+const GRAPH_MIN: usize = 50_000;
 /// Creates that are timed one by one.
 const INSERTS: usize = 100;
 /// Callers that create at the same time.
@@ -27,6 +29,9 @@ pub(crate) async fn run(url: Option<&str>, corpus: &Corpus, searches: usize) {
     let place = Place::new(url).await;
     let mut subject = place.open().await;
     let ids = load(&*subject.store, corpus).await;
+    if matches!(place, Place::Database(_)) && corpus.len() >= GRAPH_MIN {
+        grow_graph(&*subject.store, &place).await;
+    }
     let insert = inserts(&*subject.store, corpus).await;
     let bytes = subject.vector_bytes().map_or("-".into(), |bytes| {
         (bytes / (corpus.len() + INSERTS)).to_string()
@@ -84,6 +89,19 @@ pub(crate) async fn creates(url: Option<&str>, count: usize) {
         count as f64 / seconds
     );
     subject.close();
+}
+
+/// As the upkeep of a server does by and by.
+async fn grow_graph(store: &dyn Store, place: &Place) {
+    while !place.has_graph().await {
+        let retention = Retention {
+            half_life: Duration::from_secs(1),
+            prune_below: 0.0,
+            prune_age: Duration::from_secs(1),
+        };
+        store.upkeep(retention).await.expect("the upkeep runs");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 async fn load(store: &dyn Store, corpus: &Corpus) -> Vec<Uuid> {

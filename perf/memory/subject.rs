@@ -74,6 +74,21 @@ impl Place {
             }
         }
     }
+
+    /// Has a graph of vectors been built?
+    pub(crate) async fn has_graph(&self) -> bool {
+        let Self::Database(url) = self else {
+            return false;
+        };
+        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
+            .await
+            .expect("PostgreSQL answers");
+        tokio::task::spawn_local(connection);
+        let sql = "SELECT count(*) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+             WHERE c.relname LIKE 'memory_vector_graph_%' AND i.indisvalid";
+        let row = client.query_one(sql, &[]).await.expect("a count");
+        row.get::<_, i64>(0) > 0
+    }
 }
 
 impl Subject {
