@@ -90,6 +90,19 @@ pub const OUTGOING_BYTES_MAX: usize = 64 << 20;
 /// changed. A turn of writes brings a few hundred.
 pub const CHANGES_WAITING_MAX: usize = 4_096;
 
+/// Deliveries to a session that wait to be settled (SPEC 5).
+pub const WINDOW_MESSAGES_MAX: usize = 256;
+
+/// Bytes of deliveries to a session that wait to be settled (SPEC 5).
+pub const WINDOW_BYTES_MAX: usize = 1 << 20;
+
+/// A delivery that is not settled after so long is made again (SPEC 5).
+pub const ACK_SECONDS: u64 = 30;
+
+/// Longest delay that a client can ask for with a negative acknowledgement: as long as its place in the
+/// window is taken, little else may get through.
+pub const NACK_MS_MAX: u64 = 300_000;
+
 /// A node says every few seconds that it lives; one that has been silent for so long is gone, and its
 /// agents' messages go to whoever acts as them next. Three times the pause between two, so that a slow
 /// store is not taken for a death.

@@ -2,7 +2,9 @@
 
 mod changes;
 mod exchange;
+pub mod hub;
 mod outlet;
+pub mod queue;
 mod registry;
 mod running;
 mod session;

@@ -41,8 +41,9 @@ pub trait Messages {
 
     /// Begins the queue of a new session, or looks whether more has come: what waits in the agent's
     /// inbox moves into it, and so do copies of what waits for sessions that are `absent`, or whose
-    /// node is gone. Such an original is not returned to the inbox when its own queue is closed. What
-    /// was in the queue before is not answered again.
+    /// node is gone. Such an original is not returned to the inbox when its own queue is closed.
+    /// Answers everything that waits in the queue and came in this way, now or before: an answer
+    /// that was lost is made up for by asking again.
     fn fill_queue(
         &self,
         agent: &AgentKey,

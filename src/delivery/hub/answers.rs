@@ -1,0 +1,101 @@
+//! What the store has answered.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::super::queue::Parcel;
+use super::held::Stage;
+use super::{Effect, Hub, RETRY_MS};
+use crate::domain::{Outline, Timestamp};
+
+impl<C: Copy + PartialEq> Hub<C> {
+    /// What the store had for a queue; `None` if it could not answer.
+    pub fn filled(
+        &mut self,
+        session: Uuid,
+        epoch: u64,
+        outlines: Option<Vec<Outline>>,
+        now: Timestamp,
+    ) {
+        let Some(held) = self.of_epoch(session, epoch) else {
+            return;
+        };
+        match outlines {
+            Some(outlines) => held.fill(outlines, now),
+            None => {
+                if held.stage == Stage::Filling {
+                    held.stage = Stage::Waiting;
+                }
+                // What the store may have done all the same it tells the next time.
+                held.again = now.plus_millis(RETRY_MS);
+            }
+        }
+        self.dirty.push(session);
+    }
+
+    /// The store has counted deliveries, or could not.
+    pub fn counted(&mut self, session: Uuid, epoch: u64, keys: &[i64], done: bool, now: Timestamp) {
+        let mut actions = std::mem::take(&mut self.actions);
+        if let Some(held) = self.of_epoch(session, epoch) {
+            held.queue.counted(keys, done, now, &mut actions);
+            self.dirty.push(session);
+        }
+        self.actions = actions;
+        self.carry_out(session);
+    }
+
+    /// The store has loaded messages; `None` if it could not.
+    pub fn loaded(
+        &mut self,
+        session: Uuid,
+        epoch: u64,
+        asked: &[i64],
+        found: Option<&BTreeMap<i64, Arc<Parcel>>>,
+        now: Timestamp,
+    ) {
+        if let Some(held) = self.of_epoch(session, epoch) {
+            held.queue.loaded(asked, found);
+            if found.is_none() {
+                held.again = now.plus_millis(RETRY_MS);
+            }
+            self.dirty.push(session);
+        }
+    }
+
+    /// The store has settled deliveries, or could not.
+    pub fn settled(&mut self, session: Uuid, epoch: u64, keys: &[i64], done: bool, now: Timestamp) {
+        if let Some(held) = self.of_epoch(session, epoch) {
+            held.queue.settled(keys, done, now);
+            self.dirty.push(session);
+        }
+    }
+
+    /// The store has made dead letters, or could not.
+    pub fn buried(&mut self, session: Uuid, epoch: u64, keys: &[i64], done: bool, now: Timestamp) {
+        if let Some(held) = self.of_epoch(session, epoch) {
+            held.queue.buried(keys, done, now);
+            self.dirty.push(session);
+        }
+    }
+
+    /// The store has closed a queue, or could not.
+    pub fn closed(&mut self, session: Uuid, epoch: u64, done: bool, now: Timestamp) {
+        let Some(held) = self.of_epoch(session, epoch) else {
+            return;
+        };
+        if done && !held.late {
+            let agent = held.agent.clone();
+            if let Some(held) = self.sessions.remove(&session) {
+                self.tally += held.queue.tally();
+            }
+            self.effects.push(Effect::Ended { session, agent });
+            return;
+        }
+        held.late = false;
+        held.closing = false;
+        held.ends = now.plus_millis(if done { 0 } else { RETRY_MS });
+        self.dirty.push(session);
+    }
+}

@@ -1,0 +1,146 @@
+//! One session in a hub.
+
+use std::collections::HashSet;
+
+use uuid::Uuid;
+
+use super::super::queue::{Entry, SessionQueue};
+use super::{Effect, Request};
+use crate::config::limits::QUEUED_BYTES_MAX;
+use crate::domain::{AgentKey, Outline, Timestamp};
+
+/// How far a session's queue is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The store was not asked yet.
+    Waiting,
+    /// The store is asked what it has.
+    Filling,
+    /// Whatever comes is delivered.
+    Serving,
+    /// The session comes to its end.
+    Ending,
+}
+
+/// A session that takes deliveries.
+#[derive(Debug)]
+pub struct Held<C> {
+    pub(super) agent: AgentKey,
+    pub(super) epoch: u64,
+    pub(super) queue: SessionQueue,
+    pub(super) connection: Option<C>,
+    pub(super) stage: Stage,
+    /// Offered before the queue was filled.
+    parked: Vec<Entry>,
+    /// When it ends, unless a connection comes.
+    pub(super) ends: Option<Timestamp>,
+    /// When the store is to be asked again.
+    pub(super) again: Option<Timestamp>,
+    /// The store is asked to close its queue.
+    pub(super) closing: bool,
+    /// Something was offered while the store was asked to close the queue.
+    pub(super) late: bool,
+    /// Its entry among the timers.
+    pub(super) timer: Option<Timestamp>,
+}
+
+impl<C> Held<C> {
+    pub(super) fn new(
+        agent: AgentKey,
+        epoch: u64,
+        queue: SessionQueue,
+        connection: Option<C>,
+        stage: Stage,
+    ) -> Self {
+        Self {
+            agent,
+            epoch,
+            queue,
+            connection,
+            stage,
+            parked: Vec::new(),
+            ends: None,
+            again: None,
+            closing: false,
+            late: false,
+            timer: None,
+        }
+    }
+
+    /// Asks the store what there is for the queue.
+    pub(super) fn ask_to_fill(&self, session: Uuid) -> Effect<C> {
+        Effect::Ask {
+            session,
+            epoch: self.epoch,
+            request: Request::Fill(self.agent.clone()),
+        }
+    }
+
+    pub(super) fn offer(&mut self, entry: Entry, now: Timestamp) -> bool {
+        match self.stage {
+            Stage::Serving => self.queue.offer(entry, now),
+            Stage::Waiting | Stage::Filling => {
+                let parked: usize = self.parked.iter().map(Entry::held).sum();
+                let Some(entry) = entry.fitted(QUEUED_BYTES_MAX.saturating_sub(parked)) else {
+                    self.queue.refuse();
+                    return false;
+                };
+                self.parked.push(entry);
+                true
+            }
+            Stage::Ending => {
+                self.late = true;
+                entry.key.is_some()
+            }
+        }
+    }
+
+    /// Takes in what the store had, as far as it is not known, and then what came meanwhile.
+    pub(super) fn fill(&mut self, outlines: Vec<Outline>, now: Timestamp) {
+        let parked = self.parked.iter().filter_map(|entry| entry.key);
+        let known: HashSet<i64> = self.queue.keys().chain(parked).collect();
+        for outline in outlines {
+            if !known.contains(&outline.key) {
+                self.queue.offer(Entry::found(outline), now);
+            }
+        }
+        if self.stage == Stage::Filling {
+            self.stage = Stage::Serving;
+        }
+        for entry in self.parked.drain(..) {
+            self.queue.offer(entry, now);
+        }
+    }
+
+    /// These were settled for the whole agent.
+    pub(super) fn withdraw(&mut self, keys: Vec<i64>) {
+        let is_gone = |entry: &Entry| entry.key.is_some_and(|key| keys.contains(&key));
+        self.parked.retain(|entry| !is_gone(entry));
+        self.queue.withdraw(keys);
+    }
+
+    /// The agent that it belongs to.
+    pub fn agent(&self) -> &AgentKey {
+        &self.agent
+    }
+
+    /// Its epoch.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Everything that is not settled yet, in no order.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.queue.entries().chain(&self.parked)
+    }
+
+    /// Its queue.
+    pub fn queue(&self) -> &SessionQueue {
+        &self.queue
+    }
+
+    /// Has it a connection?
+    pub fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+}

@@ -1,0 +1,128 @@
+//! Looking at sessions: what is to be done for them now, and when to look again.
+
+use std::cmp::Reverse;
+
+use uuid::Uuid;
+
+use super::super::queue::Action;
+use super::held::Stage;
+use super::{Effect, Hub, Request};
+use crate::domain::Timestamp;
+
+impl<C: Copy + PartialEq> Hub<C> {
+    /// Looks at every session in which something has happened or is due, and says what is to be done.
+    pub fn poll(&mut self, now: Timestamp, effects: &mut Vec<Effect<C>>) {
+        while let Some(Reverse((at, session))) = self.timers.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.timers.pop();
+            if let Some(held) = self.sessions.get_mut(&session)
+                && held.timer == Some(at)
+            {
+                held.timer = None;
+                self.dirty.push(session);
+            }
+        }
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for session in dirty.drain(..) {
+            self.look_at(session, now);
+        }
+        self.dirty = dirty;
+        effects.append(&mut self.effects);
+    }
+
+    pub(super) fn look_at(&mut self, session: Uuid, now: Timestamp) {
+        let Some(held) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        if held.again.is_some_and(|again| again <= now) {
+            held.again = None;
+            if held.stage == Stage::Waiting {
+                self.start(session);
+            } else {
+                self.refill(session);
+            }
+        }
+        self.end_if_due(session, now);
+        let Some(held) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        if held.stage == Stage::Ending {
+            return;
+        }
+        held.queue.poll(now, &mut self.actions);
+        let wake = [held.queue.wake_at(), held.ends, held.again];
+        if let Some(at) = wake.into_iter().flatten().min()
+            && held.timer.is_none_or(|timer| at < timer)
+        {
+            held.timer = Some(at);
+            self.timers.push(Reverse((at, session)));
+        }
+        self.carry_out(session);
+    }
+
+    pub(super) fn end_if_due(&mut self, session: Uuid, now: Timestamp) {
+        let Some(held) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        let Some(ends) = held.ends else {
+            return;
+        };
+        if ends <= now && !held.closing {
+            held.stage = Stage::Ending;
+            held.closing = true;
+            let (epoch, request) = (held.epoch, Request::Close(held.agent.clone()));
+            self.effects.push(Effect::Ask {
+                session,
+                epoch,
+                request,
+            });
+        } else if held.stage == Stage::Ending && !held.closing {
+            held.timer = Some(ends);
+            self.timers.push(Reverse((ends, session)));
+        }
+    }
+
+    /// Turns what the queue of a session wants into effects.
+    pub(super) fn carry_out(&mut self, session: Uuid) {
+        let Some(held) = self.sessions.get(&session) else {
+            self.actions.clear();
+            return;
+        };
+        let epoch = held.epoch;
+        let connection = held.connection;
+        for action in self.actions.drain(..) {
+            let request = match action {
+                Action::Send {
+                    seq,
+                    delivery,
+                    parcel,
+                } => {
+                    self.effects
+                        .extend(connection.map(|connection| Effect::Send {
+                            connection,
+                            epoch,
+                            seq,
+                            delivery,
+                            parcel,
+                        }));
+                    continue;
+                }
+                Action::Count(keys) => Request::Count(keys),
+                Action::Load(keys) => Request::Load(keys),
+                Action::Bury(dead) => Request::Bury(dead),
+            };
+            self.effects.push(Effect::Ask {
+                session,
+                epoch,
+                request,
+            });
+        }
+    }
+
+    /// When [`Self::poll`] is to be called at the latest.
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        self.timers.peek().map(|Reverse((at, _))| *at)
+    }
+}

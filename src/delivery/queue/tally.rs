@@ -1,0 +1,55 @@
+//! Counts of what a queue has done.
+
+/// What has happened so far, for metrics and for the truth about what was missed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Deliveries made.
+    pub sent: u64,
+    /// Of these, repeated ones.
+    pub redelivered: u64,
+    /// Messages settled by the client.
+    pub settled: u64,
+    /// Messages in memory only that found no room.
+    pub dropped: u64,
+    /// Messages whose time to live ended.
+    pub expired: u64,
+    /// Messages given up for other reasons.
+    pub dead: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, more: Self) {
+        self.sent += more.sent;
+        self.redelivered += more.redelivered;
+        self.settled += more.settled;
+        self.dropped += more.dropped;
+        self.expired += more.expired;
+        self.dead += more.dead;
+    }
+}
+
+/// What a session that comes back has missed for good.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Missed {
+    /// Messages in memory only that found no room.
+    pub dropped: u64,
+    /// Messages whose time to live ended before they reached it.
+    pub expired: u64,
+    /// Messages given up that it may not have seen.
+    pub dead: u64,
+}
+
+impl Missed {
+    /// Has it missed nothing?
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl std::ops::SubAssign for Missed {
+    fn sub_assign(&mut self, less: Self) {
+        self.dropped -= less.dropped;
+        self.expired -= less.expired;
+        self.dead -= less.dead;
+    }
+}
