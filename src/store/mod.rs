@@ -88,7 +88,7 @@ pub struct StoreStatus {
 }
 
 /// What every backend offers. Reads and writes are futures of the calling shard; none blocks it.
-pub trait Store {
+pub trait Store: Messages {
     /// Stores each memory in one transaction with its neighbours of the moment. One failure harms
     /// no other entry; the results stand in the order of the entries.
     fn create_memories(&self, new: Vec<NewMemory>) -> Answer<Vec<Result<Memory, StoreError>>>;

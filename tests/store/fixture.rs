@@ -66,8 +66,8 @@ impl TestClock {
     pub(crate) fn postgres_options(&self, url: &str) -> PostgresOptions {
         let clock = self.clone();
         PostgresOptions {
-            url: url.into(),
             clock: Arc::new(move || clock.now()),
+            ..PostgresOptions::new(url)
         }
     }
 

@@ -24,6 +24,7 @@ mod graph;
 mod insert;
 mod link;
 mod mcp_tasks;
+mod messages;
 mod pool;
 mod query;
 mod recall;
@@ -61,6 +62,7 @@ use crate::domain::{
 use access::AccessCounts;
 use flight::Flights;
 use graph::Graphs;
+use messages::MessageFlights;
 use pool::Pool;
 use scopes::Scopes;
 
@@ -74,14 +76,17 @@ pub struct PostgresOptions {
     pub url: String,
     /// The time.
     pub clock: Clock,
+    /// This run of the process: one for all of its shards.
+    pub node: Uuid,
 }
 
 impl PostgresOptions {
-    /// The database at `url`, with the time of the wall clock.
+    /// The database at `url`, with the time of the wall clock, for a node of its own.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
             clock: Arc::new(Timestamp::now),
+            node: Uuid::new_v4(),
         }
     }
 }
@@ -97,6 +102,7 @@ pub struct PostgresStore {
 struct Shard {
     pool: Pool,
     flights: Flights,
+    message_flights: MessageFlights,
     access: AccessCounts,
     scopes: Scopes,
     graphs: Graphs,
@@ -106,6 +112,7 @@ struct Shard {
     cursor_key: CursorKey,
     config: Config,
     clock: Clock,
+    node: Uuid,
 }
 
 impl Shard {
@@ -133,6 +140,7 @@ impl PostgresStore {
         let shard = Rc::new(Shard {
             pool: Pool::new(&target),
             flights: Flights::new(&target),
+            message_flights: MessageFlights::new(&target, options.node),
             access: AccessCounts::default(),
             scopes: Scopes::default(),
             graphs: Graphs::default(),
@@ -140,13 +148,20 @@ impl PostgresStore {
             cursor_key,
             config,
             clock: options.clock,
+            node: options.node,
         });
+        messages::keep_node(&shard)
+            .await
+            .map_err(|error| OpenError::Database(error.to_string()))?;
         let mut tasks = Vec::new();
         for lane in shard.flights.lanes() {
             let shard = shard.clone();
             let run = async move { shard.flights.run(lane).await };
             tasks.push(tokio::task::spawn_local(run).abort_handle());
         }
+        let messages = shard.clone();
+        let run = async move { messages.message_flights.run().await };
+        tasks.push(tokio::task::spawn_local(run).abort_handle());
         tasks.push(tokio::task::spawn_local(upkeep::run(shard.clone())).abort_handle());
         Ok(Self {
             shard,
