@@ -223,7 +223,7 @@ fn old_ones_are_removed(store: Backend) {
         fixture.bury(key, DeathCause::Terminated, None);
         fixture.clock.advance(1);
     }
-    fixture.clock.advance(DEAD_LETTER_DAYS as i64 * 86_400 - 2);
+    fixture.clock.advance(DEAD_LETTER_DAYS as i64 * 86_400 - 3);
     assert_eq!(fixture.keep_up().dead_letters, 0);
     fixture.clock.advance(1);
     assert_eq!(fixture.keep_up().dead_letters, 1);

@@ -237,7 +237,7 @@ fn chosen(owner: Option<&AgentKey>, letters: &Letters) -> Query {
 const PUT_BACK: &str = "WITH room AS MATERIALIZED (
         SELECT namespace, agent, (SELECT count(*) FROM (
             SELECT 1 FROM delivery d
-            WHERE d.namespace = agents.namespace AND d.agent = agents.agent LIMIT $3) some) AS waiting
+            WHERE d.namespace = agents.namespace AND d.agent = agents.agent LIMIT $3) counted) AS waiting
         FROM (SELECT DISTINCT namespace, agent FROM dead_letter WHERE id = ANY ($1)) agents
     ), placed AS MATERIALIZED (
         SELECT l.*, waiting + row_number() OVER (PARTITION BY namespace, agent ORDER BY id) AS nth

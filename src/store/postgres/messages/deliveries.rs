@@ -32,7 +32,7 @@ const POST: &str = "WITH given AS MATERIALIZED (
     ), room AS MATERIALIZED (
         SELECT namespace, agent, (SELECT count(*) FROM (
             SELECT 1 FROM delivery d
-            WHERE d.namespace = agents.namespace AND d.agent = agents.agent LIMIT $17) some) AS waiting
+            WHERE d.namespace = agents.namespace AND d.agent = agents.agent LIMIT $17) counted) AS waiting
         FROM (SELECT DISTINCT namespace, agent FROM towards) agents
     ), placed AS MATERIALIZED (
         SELECT towards.*, waiting + row_number() OVER (

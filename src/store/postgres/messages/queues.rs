@@ -47,7 +47,7 @@ const COPY: &str = concat!(
           AND NOT EXISTS (SELECT 1 FROM node n WHERE n.id = q.node AND n.seen_at > $7)
     ), waiting AS MATERIALIZED (
         SELECT count(*) AS deliveries FROM (
-            SELECT 1 FROM delivery WHERE namespace = $1 AND agent = $2 LIMIT $8) some
+            SELECT 1 FROM delivery WHERE namespace = $1 AND agent = $2 LIMIT $8) counted
     ), originals AS MATERIALIZED (
         SELECT key, message, priority, bytes, expires_at, deliveries FROM delivery
         WHERE namespace = $1 AND agent = $2 AND session IN (SELECT session FROM absent)
