@@ -6,7 +6,7 @@ use std::time::Duration;
 use tmws::domain::message::TTL_SECONDS_DEFAULT;
 use tmws::domain::{
     AgentKey, DeadLetter, DeathCause, Destination, JsonText, Letters, Message, NewMessage, Outline,
-    Priority, Retention, UpkeepReport, Waiting,
+    Priority, Retention, Timestamp, UpkeepReport, Waiting,
 };
 use tmws::store::{Queue, StoreError, Viewer};
 use uuid::Uuid;
@@ -15,7 +15,11 @@ use crate::fixture::*;
 
 /// A message of bob's that says `text`, sent at the time that the fixture shows.
 pub(crate) fn message(fixture: &Fixture, text: &str) -> Message {
-    let sent_at = fixture.clock.now();
+    message_at(fixture.clock.now(), text)
+}
+
+/// The same, sent at `sent_at`.
+pub(crate) fn message_at(sent_at: Timestamp, text: &str) -> Message {
     Message {
         id: Uuid::now_v7(),
         sender: bob().key,

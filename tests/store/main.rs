@@ -28,6 +28,7 @@ mod one_failure_harms_no_neighbour;
 mod pages_are_stable_under_inserts;
 mod postgres_comes_back;
 mod postgres_guards_rows;
+mod postgres_nodes_share_queues;
 mod postgres_refuses_newer_schemas;
 mod private_memories_leave_no_trace;
 mod queues_lose_no_message;

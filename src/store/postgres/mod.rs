@@ -3,6 +3,7 @@
 //! ```text
 //! shard --> reads, searches: shared connections, one flight per call ------------\
 //!      |--> creates: queue --> one transaction for all that wait, one flight -----+--> PostgreSQL
+//!      |--> posts and settlements of messages: likewise, on one connection -------+
 //!      \--> changes: a few connections, a transaction with row locks each --------/
 //! ```
 //!
