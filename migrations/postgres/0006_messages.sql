@@ -1,5 +1,7 @@
 -- Messages between agents: what is to be delivered, in whose queue it waits, and what was given up.
 
+-- Rows of messages and deliveries live for seconds: what they leave is to be cleared away soon.
+
 -- Stored once however many it goes to; it goes with its last delivery.
 CREATE TABLE message (
     id          UUID    PRIMARY KEY,
@@ -15,7 +17,7 @@ CREATE TABLE message (
     expires_at  BIGINT  NOT NULL,
     correlation TEXT,
     body        TEXT    NOT NULL
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02);
 CREATE INDEX message_expiry ON message (expires_at);
 
 CREATE TABLE delivery (
@@ -32,7 +34,7 @@ CREATE TABLE delivery (
     deliveries INTEGER NOT NULL,
     -- Another session has a copy: this one ends with its queue.
     copied     BOOLEAN NOT NULL DEFAULT false
-) WITH (fillfactor = 80);
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 
 -- What waits in a queue, and for an agent.
 CREATE INDEX delivery_queue ON delivery (namespace, agent, session);

@@ -44,12 +44,12 @@ pub trait Messages {
     /// the same moment may exceed that.
     fn post_messages(&self, new: Vec<NewMessage>) -> Answer<Vec<Result<Vec<i64>, StoreError>>>;
 
-    /// Begins the queue of a new session, or looks whether more has come: what waits in the agent's
-    /// inbox moves into it, and so do copies of what waits for sessions that are `absent`, or whose
-    /// node is gone, if the queue has not the same message already. Such an original is copied once,
-    /// and not returned to the inbox when its own queue is closed. No more is copied than the
-    /// agent may have waiting; the rest comes when its queue is closed. What has expired stays
-    /// where it is, and what was in the queue before is not answered again.
+    /// Begins the queue of a new session, or looks whether more has come, and answers what has. What
+    /// waits in the agent's inbox moves into it, and so do copies of what waits for sessions that are
+    /// `absent`, or whose node is gone; but no message that is in it already, and nothing that has
+    /// expired. An original is copied once and is not returned to the inbox when its own queue is
+    /// closed. No more is copied than the agent may have waiting; the rest comes when its queue is
+    /// closed.
     fn fill_queue(
         &self,
         agent: &AgentKey,

@@ -99,6 +99,12 @@ fn one_message_is_copied_once(store: Backend) {
         assert_eq!(fixture.close(&alice(), absent), 0);
     }
     assert_eq!(fixture.resume(&alice(), new).waiting.len(), 2);
+    // Nor does it come again by way of the inbox.
+    let again = message(&fixture, "again");
+    fixture.post(&again, vec![queue(&alice(), one), queue(&alice(), new)]);
+    assert_eq!(fixture.close(&alice(), one), 1);
+    assert_eq!(fixture.fill(&alice(), new, &[]), []);
+    assert_eq!(fixture.close(&alice(), new), 3);
 }
 
 fn closing_returns_the_rest_once(store: Backend) {

@@ -29,6 +29,12 @@ pub(in crate::store::postgres) async fn keep_node(shard: &Shard) -> Result<(), S
     shard.pool.transact(Scope::operator(), work).await
 }
 
+/// Ends what waits in the inbox if its message is in the queue already.
+const DROP_DOUBLES: &str = "DELETE FROM delivery twice
+    WHERE namespace = $1 AND agent = $2 AND session IS NULL AND EXISTS (
+        SELECT 1 FROM delivery d WHERE d.message = twice.message
+        AND d.namespace = $1 AND d.agent = $2 AND d.session = $3)";
+
 const TAKE_INBOX: &str = concat!(
     "UPDATE delivery SET session = $3
      WHERE namespace = $1 AND agent = $2 AND session IS NULL AND expires_at > $4
@@ -86,6 +92,7 @@ pub(super) async fn fill(
 ) -> Result<Vec<Outline>, StoreError> {
     let now = shard.now();
     let work = async |transaction: &Transaction<'_>| {
+        let drop_doubles = of_agent(DROP_DOUBLES, agent).with(session);
         let take = of_agent(TAKE_INBOX, agent)
             .with(session)
             .with(now.as_micros());
@@ -97,8 +104,10 @@ pub(super) async fn fill(
             .with(rules::before(now, NODE_SILENT_SECONDS))
             .with(WAITING_MAX as i64);
         let begin = of_agent(BEGIN_FILLED, agent).with(session).with(shard.node);
-        let answers = transaction.commit(vec![take, copy, begin]).await?;
-        let filled = answers[..2].iter().flatten().map(outline);
+        let answers = transaction
+            .commit(vec![drop_doubles, take, copy, begin])
+            .await?;
+        let filled = answers[1..3].iter().flatten().map(outline);
         filled.collect::<Result<Vec<_>, _>>()
     };
     let scope = Scope::namespace(agent.namespace.clone());

@@ -32,11 +32,21 @@ pub(super) fn fill(
     Ok(filled)
 }
 
+/// Moves the inbox into the queue, but for messages that it has already.
 fn take_inbox(
     batch: &Batch<'_>,
     agent: &AgentKey,
     session: Uuid,
 ) -> Result<Vec<Outline>, StoreError> {
+    batch
+        .connection
+        .prepare_cached(
+            "DELETE FROM delivery
+             WHERE namespace = ?1 AND agent = ?2 AND session IS NULL AND EXISTS (
+                 SELECT 1 FROM delivery d WHERE d.message = delivery.message
+                 AND d.namespace = ?1 AND d.agent = ?2 AND d.session = ?3)",
+        )?
+        .execute((&*agent.namespace, &*agent.agent, session.as_bytes()))?;
     let mut statement = batch.connection.prepare_cached(concat!(
         "UPDATE delivery SET session = ?3
          WHERE namespace = ?1 AND agent = ?2 AND session IS NULL AND expires_at > ?4
