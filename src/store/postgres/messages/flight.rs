@@ -5,7 +5,7 @@
 //! that one failure harms no other; nobody is told of a success before the commit.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 
 use tokio::sync::{Notify, oneshot};
@@ -16,7 +16,8 @@ use super::super::link::{Link, Target};
 use super::super::pool::whole;
 use super::super::scope::Scope;
 use super::super::session::Step;
-use super::deliveries;
+use super::counts::WaitingCounts;
+use super::deliveries::{self, Posted};
 use crate::domain::NewMessage;
 use crate::store::StoreError;
 use crate::store::message_rules::DELIVERY_BYTES;
@@ -73,6 +74,7 @@ pub(in crate::store::postgres) struct MessageFlights {
     waiting: RefCell<VecDeque<Entry>>,
     arrived: Notify,
     link: Link,
+    counts: RefCell<WaitingCounts>,
     node: Uuid,
 }
 
@@ -83,6 +85,7 @@ impl MessageFlights {
             waiting: RefCell::default(),
             arrived: Notify::new(),
             link: Link::new(target.clone()),
+            counts: RefCell::default(),
             node,
         }
     }
@@ -99,6 +102,11 @@ impl MessageFlights {
             .is_some_and(|id| id.contains('\0'))
         {
             return Err(no_nul("correlation_id").into());
+        }
+        if new.to.is_empty() {
+            let (reply, landed) = oneshot::channel();
+            drop(reply.send(Ok(Vec::new())));
+            return Ok(landed);
         }
         self.board(|reply| Entry::Post(new, reply))
     }
@@ -143,10 +151,13 @@ impl MessageFlights {
     fn gather(&self) -> Vec<Entry> {
         let mut waiting = self.waiting.borrow_mut();
         let (mut deliveries, mut bytes, mut count) = (0, 0, 0);
+        let mut ids = HashSet::new();
         for entry in waiting.iter() {
             deliveries += entry.deliveries();
             bytes += entry.bytes();
-            if count > 0 && (deliveries > DELIVERIES_MAX || bytes > BYTES_MAX) {
+            // The second of one id is refused by what the first has stored.
+            let twice = matches!(entry, Entry::Post(new, _) if !ids.insert(new.message.id));
+            if count > 0 && (twice || deliveries > DELIVERIES_MAX || bytes > BYTES_MAX) {
                 break;
             }
             count += 1;
@@ -185,7 +196,7 @@ impl MessageFlights {
     }
 
     /// Answers what became of each post.
-    async fn fly(&self, entries: &[Entry]) -> Result<Vec<Result<Vec<i64>, StoreError>>, Failure> {
+    async fn fly(&self, entries: &[Entry]) -> Result<Posted, Failure> {
         let mut tries = 1;
         loop {
             match self.fly_once(entries).await {
@@ -195,10 +206,7 @@ impl MessageFlights {
         }
     }
 
-    async fn fly_once(
-        &self,
-        entries: &[Entry],
-    ) -> Result<Vec<Result<Vec<i64>, StoreError>>, Failure> {
+    async fn fly_once(&self, entries: &[Entry]) -> Result<Posted, Failure> {
         let (mut posts, mut counted, mut settled) = (Vec::new(), Vec::new(), Vec::new());
         for entry in entries {
             match entry {
@@ -209,7 +217,11 @@ impl MessageFlights {
         }
         let mut steps = Vec::new();
         if !posts.is_empty() {
-            steps.push(Step::from(deliveries::post(self.node, &posts)));
+            steps.push(Step::from(deliveries::post(
+                self.node,
+                &posts,
+                &self.counts.borrow(),
+            )));
         }
         if !counted.is_empty() {
             steps.push(Step::from(deliveries::count(counted)));
@@ -223,7 +235,7 @@ impl MessageFlights {
             .await?;
         // Behind BEGIN and what says for whom.
         match answers.get(2).filter(|_| !posts.is_empty()) {
-            Some(rows) => deliveries::posted(&posts, rows),
+            Some(rows) => deliveries::posted(&posts, rows, &mut self.counts.borrow_mut()),
             None => Ok(Vec::new()),
         }
     }

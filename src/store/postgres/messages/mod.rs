@@ -3,6 +3,7 @@
 //! What names an agent runs in the scope of its namespace. Posts and what names deliveries by key
 //! are the server's own work over all namespaces.
 
+mod counts;
 mod dead_letters;
 mod deliveries;
 mod flight;
