@@ -108,6 +108,10 @@ pub const NACK_MS_MAX: u64 = 300_000;
 /// store is not taken for a death.
 pub const NODE_SILENT_SECONDS: u64 = 15;
 
+/// Who has lost its connection may come back to its session for so long; the queue of a node that
+/// has been silent for longer is closed.
+pub const SESSION_WINDOW_SECONDS: u64 = 300;
+
 /// Pause between two signs of life of a node.
 pub const NODE_SIGN_SECONDS: u64 = NODE_SILENT_SECONDS / 3;
 

@@ -25,6 +25,12 @@ pub struct UpkeepStats {
     /// MCP tasks removed because their time to live had ended, or set failed because their server
     /// was gone.
     pub mcp_tasks: u64,
+    /// Deliveries of messages that ended because their time to live had, in no session's care.
+    pub deliveries: u64,
+    /// Queues of messages closed because nobody came back for their sessions.
+    pub queues: u64,
+    /// Dead letters removed because of their age.
+    pub dead_letters: u64,
     /// Runs that the store did not finish.
     pub failed: u64,
 }
@@ -40,6 +46,9 @@ impl Upkeep {
                 stats.expired += report.expired;
                 stats.pruned += report.pruned;
                 stats.mcp_tasks += report.mcp_tasks;
+                stats.deliveries += report.deliveries;
+                stats.queues += report.queues;
+                stats.dead_letters += report.dead_letters;
             }
             None => stats.failed += 1,
         }

@@ -195,6 +195,9 @@ impl Keeper {
                         sum.expired += report.expired;
                         sum.pruned += report.pruned;
                         sum.mcp_tasks += report.mcp_tasks;
+                        sum.deliveries += report.deliveries;
+                        sum.queues += report.queues;
+                        sum.dead_letters += report.dead_letters;
                     }
                 }
                 Err(error) => {
@@ -210,7 +213,10 @@ impl Keeper {
                 expired = report.expired,
                 pruned = report.pruned,
                 mcp_tasks = report.mcp_tasks,
-                "memories or MCP tasks were removed by the upkeep"
+                deliveries = report.deliveries,
+                queues = report.queues,
+                dead_letters = report.dead_letters,
+                "the upkeep has removed what was over"
             );
         }
     }

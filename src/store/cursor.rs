@@ -4,6 +4,7 @@
 //! recall: base64url( 1 | order u8 | key i64 BE | nonce 8 bytes | masked seq i64 BE )
 //! agents: base64url( 2 | id of the last agent )
 //! export: base64url( 4 | seq i64 BE )
+//! dead letters: base64url( 5 | id of the last letter, 16 bytes )
 //! ```
 //!
 //! Searches have theirs in `ranking/cursor.rs`, which begins with 3.
@@ -22,6 +23,7 @@ use crate::domain::{Order, Violation};
 const RECALL: u8 = 1;
 const AGENTS: u8 = 2;
 const EXPORT: u8 = 4;
+const DEAD_LETTERS: u8 = 5;
 
 /// The last memory of a page in the order of the recall.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +112,19 @@ pub(super) fn parse_export(text: &str) -> Result<i64, Violation> {
             let seq = <[u8; 8]>::try_from(seq).map_err(|_| unknown())?;
             Ok(i64::from_be_bytes(seq))
         }
+        _ => Err(unknown()),
+    }
+}
+
+/// The cursor after the dead letter `id`, which its owner knows: nothing is to be masked.
+pub(super) fn write_dead_letter(id: Uuid) -> String {
+    URL_SAFE_NO_PAD.encode([&[DEAD_LETTERS], &id.as_bytes()[..]].concat())
+}
+
+/// The dead letter after which the page begins.
+pub(super) fn parse_dead_letter(text: &str) -> Result<Uuid, Violation> {
+    match &decode(text)?[..] {
+        [DEAD_LETTERS, id @ ..] => Uuid::from_slice(id).map_err(|_| unknown()),
         _ => Err(unknown()),
     }
 }

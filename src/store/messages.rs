@@ -2,7 +2,10 @@
 //!
 //! Invariants: a delivery that was posted is settled, becomes a dead letter, or waits; never anything
 //! else, and whichever it is happens once. A delivery is counted before it is made, so that no
-//! crash makes the count too small. Keys grow in the order in which messages were posted.
+//! crash makes the count too small. Keys grow in the order in which the posts of one handle were
+//! asked for, awaited or not, and are never given twice. Between handles on PostgreSQL, of shards or of
+//! nodes, they say nothing: keys are taken before they are committed, so a smaller one may
+//! appear later, and nobody may take all up to some key for complete.
 
 use uuid::Uuid;
 
@@ -35,15 +38,19 @@ pub struct Queue {
 pub trait Messages {
     /// Stores messages with their deliveries, each whole or not at all, and one failure harms no
     /// other; answers the keys in the order of the destinations. Queues of sessions that were
-    /// unknown are the node's from then on. [`StoreError::Conflict`] if an agent has more
-    /// waiting than [`crate::domain::message::WAITING_MAX`] allows.
+    /// unknown, or closed, are the node's from then on: a node posts to sessions that it serves, and
+    /// closes the queue again if one has ended meanwhile. [`StoreError::Conflict`] if an agent would
+    /// have more waiting than [`crate::domain::message::WAITING_MAX`]; what several nodes post in
+    /// the same moment may exceed that.
     fn post_messages(&self, new: Vec<NewMessage>) -> Answer<Vec<Result<Vec<i64>, StoreError>>>;
 
-    /// Begins the queue of a new session, or looks whether more has come: what waits in the agent's
+    /// Begins the queue of a new session, or looks whether more has come. What waits in the agent's
     /// inbox moves into it, and so do copies of what waits for sessions that are `absent`, or whose
-    /// node is gone. Such an original is not returned to the inbox when its own queue is closed.
-    /// Answers everything that waits in the queue and came in this way, now or before: an answer
-    /// that was lost is made up for by asking again.
+    /// node is gone; but no message that is in it already, and nothing that has expired. An original
+    /// is copied once and is not returned to the inbox when its own queue is closed. No more is copied
+    /// than the agent may have waiting; the rest comes when its queue is closed. Answers everything
+    /// that waits in the queue and came into it in this way, now or before: so an answer that was
+    /// lost is made up for by asking again.
     fn fill_queue(
         &self,
         agent: &AgentKey,
@@ -52,23 +59,25 @@ pub trait Messages {
     ) -> Answer<Vec<Outline>>;
 
     /// Takes the queue of a session over for this node, from whichever node had it. Of a session of
-    /// another agent nothing is known.
+    /// another agent nothing is known. What has expired in it is answered too, to be buried.
     fn resume_queue(&self, agent: &AgentKey, session: Uuid) -> Answer<Queue>;
 
     /// Ends the queue of a session that will not come back: what waits in it returns to the agent's
-    /// inbox, once; answers how much did.
+    /// inbox, but for originals of copies and for messages that are there already; answers how much
+    /// did.
     fn close_queue(&self, agent: &AgentKey, session: Uuid) -> Answer<u64>;
 
     /// The messages of deliveries, by key; those that are gone are left out.
     fn load_deliveries(&self, keys: Vec<i64>) -> Answer<Vec<(i64, Message)>>;
 
-    /// Counts one more delivery of each; to be made after this is answered.
+    /// Counts one more delivery of each; to be made after this is answered. Unknown keys are ignored.
     fn count_deliveries(&self, keys: Vec<i64>) -> Answer<()>;
 
     /// Settles deliveries: they are done. Unknown keys are ignored.
     fn settle_deliveries(&self, keys: Vec<i64>) -> Answer<()>;
 
-    /// Makes dead letters of deliveries, with what their receiver said. Unknown keys are ignored.
+    /// Makes dead letters of deliveries, with what their receiver said. Unknown keys are ignored, and
+    /// the original of a copy that has expired just ends: its copy becomes a letter.
     fn bury_deliveries(&self, dead: Vec<(i64, DeathCause, Option<Box<str>>)>) -> Answer<()>;
 
     /// What waits for an agent in all its queues, each message once, by priority and then oldest
@@ -90,18 +99,20 @@ pub trait Messages {
     /// One dead letter of an agent, or of anybody.
     fn get_dead_letter(&self, owner: Option<&AgentKey>, id: Uuid) -> Answer<DeadLetter>;
 
-    /// Puts dead letters back into the inboxes of their agents, as new and with their whole time to
-    /// live before them, at most a thousand at once; answers which agents have got how many.
+    /// Puts dead letters back into the inboxes of their agents, under the ids that they had, as new
+    /// and with their whole time to live before them, the oldest first and at most a thousand at
+    /// once; those for which an agent has no room stay. Answers which agents have got how many.
     fn retry_dead_letters(
         &self,
         owner: Option<&AgentKey>,
         letters: Letters,
     ) -> Answer<Vec<(AgentKey, u64)>>;
 
-    /// Removes dead letters, at most a thousand at once; answers how many.
+    /// Removes dead letters, the oldest first and at most a thousand at once; answers how many.
     fn purge_dead_letters(&self, owner: Option<&AgentKey>, letters: Letters) -> Answer<u64>;
 
-    /// Says that this node lives. One that does not say so for
-    /// [`crate::config::limits::NODE_SILENT_SECONDS`] is gone.
+    /// Says that this node lives, as opening the store does too. One that does not say so for
+    /// [`crate::config::limits::NODE_SILENT_SECONDS`] is gone; in the embedded store every other
+    /// one is, for one process holds it.
     fn keep_node(&self) -> Answer<()>;
 }

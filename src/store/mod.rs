@@ -18,6 +18,7 @@ use crate::domain::{
 mod cursor;
 pub mod index;
 mod mcp_tasks;
+mod message_rules;
 mod messages;
 pub mod postgres;
 pub mod ranking;
@@ -46,7 +47,7 @@ pub enum StoreError {
     /// No such thing, or the viewer may not see it.
     #[error("{what} not found")]
     NotFound {
-        /// `memory`, `agent` or `MCP task`.
+        /// `memory`, `agent`, `MCP task` or `dead letter`.
         what: &'static str,
     },
     /// The viewer sees it but may not do this.
@@ -87,7 +88,7 @@ pub struct StoreStatus {
 }
 
 /// What every backend offers. Reads and writes are futures of the calling shard; none blocks it.
-pub trait Store {
+pub trait Store: Messages {
     /// Stores each memory in one transaction with its neighbours of the moment. One failure harms
     /// no other entry; the results stand in the order of the entries.
     fn create_memories(&self, new: Vec<NewMemory>) -> Answer<Vec<Result<Memory, StoreError>>>;
@@ -147,8 +148,9 @@ pub trait Store {
     /// the model before it are kept.
     fn activate_model(&self, model: &Model) -> Answer<bool>;
 
-    /// Removes what has expired, prunes what nobody uses and writes down which MCP tasks have lost
-    /// their server, a bounded number at a time; called again until a run reports nothing.
+    /// Removes what has expired, prunes what nobody uses, writes down which MCP tasks have lost their
+    /// server, gives up messages that expired with nobody to see to them and closes queues that nobody
+    /// came back for, a bounded number at a time; called again until a run reports nothing.
     fn upkeep(&self, retention: Retention) -> Answer<UpkeepReport>;
 
     /// Memories of every agent with all that hangs on them, in the order of their creation, for

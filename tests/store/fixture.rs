@@ -84,7 +84,7 @@ impl TestClock {
 pub(crate) struct Fixture {
     pub(crate) store: Rc<dyn Store>,
     pub(crate) clock: TestClock,
-    place: Place,
+    place: Rc<Place>,
 }
 
 /// Where a store keeps its data.
@@ -105,13 +105,13 @@ impl Backend {
             Self::Sqlite => Place::Directory(tempfile::tempdir().expect("a temporary directory")),
             Self::Postgres => Place::Database(Database::migrated()),
         };
-        Fixture::open(place, clock)
+        Fixture::open(Rc::new(place), clock)
     }
 }
 
 impl Fixture {
-    fn open(place: Place, clock: TestClock) -> Self {
-        let store: Rc<dyn Store> = match &place {
+    fn open(place: Rc<Place>, clock: TestClock) -> Self {
+        let store: Rc<dyn Store> = match &*place {
             Place::Directory(dir) => {
                 let store = SqliteStore::open(dir.path(), clock.options());
                 Rc::new(store.expect("the store opens"))
@@ -139,6 +139,23 @@ impl Fixture {
         // Closes it: nobody else may hold the directory.
         drop(store);
         Self::open(place, clock)
+    }
+
+    /// The same data in `store`, which is open beside this one.
+    pub(crate) fn beside(&self, store: Rc<dyn Store>) -> Self {
+        Self {
+            store,
+            clock: self.clock.clone(),
+            place: self.place.clone(),
+        }
+    }
+
+    /// Where a store on PostgreSQL keeps its data.
+    pub(crate) fn database(&self) -> &Database {
+        match &*self.place {
+            Place::Database(database) => database,
+            Place::Directory(_) => panic!("the store is an embedded one"),
+        }
     }
 
     /// Stores one memory, a millisecond after whatever was before.

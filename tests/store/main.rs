@@ -7,10 +7,12 @@
 )]
 
 mod a_caller_finds_what_it_just_stored;
+mod agents_have_so_many_messages_waiting;
 mod agents_keep_what_a_registration_leaves_out;
 mod any_query_is_answered;
 mod as_of_shows_what_was_valid_then;
 mod both_stores_answer_alike;
+mod dead_letters_keep_what_was_given_up;
 mod deleting_hides_and_purging_removes;
 mod expired_memories_are_gone_at_once;
 mod exports_come_back_whole;
@@ -18,16 +20,20 @@ mod fixture;
 mod grants_allow_what_they_say;
 mod history_keeps_every_version;
 mod levels_admit_their_readers;
+mod mail;
 mod mcp_tasks_tell_the_truth;
+mod messages_wait_until_they_are_settled;
 mod models_change_at_once;
 mod one_failure_harms_no_neighbour;
 mod pages_are_stable_under_inserts;
 mod postgres_brings_old_data_along;
 mod postgres_comes_back;
 mod postgres_guards_rows;
+mod postgres_nodes_share_queues;
 mod postgres_refuses_newer_schemas;
 mod postgres_searches_large_scopes;
 mod private_memories_leave_no_trace;
+mod queues_lose_no_message;
 mod reads_are_counted;
 mod service;
 mod sqlite_commits_in_groups;

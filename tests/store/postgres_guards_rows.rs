@@ -4,16 +4,19 @@
 
 use std::rc::Rc;
 
-use tmws::domain::{Access, Embedded, MemoryPatch, Model, NewMcpTask, Permission};
+use tmws::domain::{
+    Access, DeathCause, Embedded, MemoryPatch, Model, NewMcpTask, Permission, Timestamp,
+};
 use tmws::store::Store;
 use tmws::store::postgres::PostgresStore;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
 use crate::fixture::*;
+use crate::mail::*;
 use crate::service::Database;
 
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 11] = [
     "memory",
     "revision",
     "memory_grant",
@@ -21,6 +24,10 @@ const TABLES: [&str; 7] = [
     "memory_vector",
     "agent",
     "mcp_task",
+    "message",
+    "delivery",
+    "queue",
+    "dead_letter",
 ];
 
 /// A session as the store's own, for `namespace`.
@@ -81,6 +88,15 @@ fn from_those_who_forget_to_ask_for_them() {
         lease_ms: 60_000,
     };
     block(store.create_mcp_task(task)).expect("recorded");
+    let post = |to| {
+        let message = message_at(Timestamp::now(), "hello");
+        let posted = block(store.post_messages(vec![new_message(&message, to)]));
+        posted.expect("committed").remove(0).expect("stored")
+    };
+    post(vec![queue(&alice(), Uuid::new_v4()), inbox(&stranger())]);
+    let dead = post(vec![inbox(&alice())])[0];
+    let dead = vec![(dead, DeathCause::Terminated, None)];
+    block(store.bury_deliveries(dead)).expect("buried");
     block(async {
         // The owner of the tables is a superuser here; the serving role is what must be bound.
         let unsaid = session(&database, "").await;
@@ -106,6 +122,10 @@ fn from_those_who_forget_to_ask_for_them() {
             ("memory_grant", 1, 1, 0),
             ("memory_vector", 3, 2, 1),
             ("mcp_task", 1, 0, 0),
+            ("message", 1, 1, 0),
+            ("delivery", 1, 1, 0),
+            ("queue", 1, 0, 0),
+            ("dead_letter", 1, 0, 0),
         ] {
             assert_eq!(count(&red, table).await, red_sees, "{table}");
             assert_eq!(count(&blue, table).await, blue_sees, "{table}");
@@ -117,6 +137,8 @@ fn from_those_who_forget_to_ask_for_them() {
             "DELETE FROM memory_grant",
             "UPDATE mcp_task SET status = 'cancelled'",
             "DELETE FROM mcp_task",
+            "UPDATE queue SET node = session",
+            "DELETE FROM dead_letter",
         ] {
             assert_eq!(
                 blue.execute(forbidden, &[]).await.expect("no error"),

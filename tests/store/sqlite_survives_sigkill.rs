@@ -1,24 +1,31 @@
-//! What was acknowledged is there after the process was killed in the middle of its writes.
+//! Memories and messages that were acknowledged are there after the process was killed in the middle of
+//! its writes.
 
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use tmws::store::Store;
+use tmws::domain::Timestamp;
 use tmws::store::sqlite::{SqliteOptions, SqliteStore};
+use tmws::store::{Messages, Store};
 use uuid::Uuid;
 
 use crate::fixture::*;
+use crate::mail::*;
 
 /// Tells the child which directory to fill.
 const DIRECTORY: &str = "TMWS_TEST_STORE_DIRECTORY";
 const ROUNDS: usize = 5;
 const MARK: &str = "acknowledged ";
+/// In front of what is the id of a message.
+const POSTED: &str = "posted ";
 
 #[test]
 fn in_a_loop() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let mut acknowledged: Vec<Uuid> = Vec::new();
+    let mut posted: Vec<Uuid> = Vec::new();
     for round in 0..ROUNDS {
         let mut child = Command::new(std::env::current_exe().expect("this binary"))
             .args([
@@ -39,6 +46,9 @@ fn in_a_loop() {
                 acknowledged.push(id.parse().expect("an id"));
                 heard += 1;
             }
+            if let Some((_, id)) = line.split_once(POSTED).filter(|(_, id)| id.len() == 36) {
+                posted.push(id.parse().expect("an id"));
+            }
             if heard == 40 + 17 * round {
                 // SIGKILL; what is still in the pipe is read to its end.
                 child.kill().expect("killed");
@@ -53,6 +63,12 @@ fn in_a_loop() {
             block(store.get_memory(&alice(), id)).is_ok(),
             "{id} was lost"
         );
+    }
+    let waiting = block(store.waiting_messages(&bob().key, 10_000)).expect("an answer");
+    let waiting: HashSet<_> = waiting.iter().map(|waiting| waiting.message.id).collect();
+    assert!(posted.len() > ROUNDS);
+    for id in posted {
+        assert!(waiting.contains(&id), "the message {id} was lost");
     }
     let database = rusqlite::Connection::open(dir.path().join("tmws.db")).expect("open");
     let check: String = database
@@ -82,6 +98,13 @@ fn child() {
             if writeln!(out, "{MARK}{id}").is_err() {
                 return;
             }
+        }
+        let message = message_at(Timestamp::now(), "durable");
+        let new = new_message(&message, vec![inbox(&bob())]);
+        let answers = block(store.post_messages(vec![new])).expect("committed");
+        answers[0].as_ref().expect("stored");
+        if writeln!(out, "{POSTED}{}", message.id).is_err() {
+            return;
         }
     }
 }

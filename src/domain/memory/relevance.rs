@@ -53,6 +53,12 @@ pub struct UpkeepReport {
     /// MCP tasks that were removed because their time to live had ended, or written down as failed
     /// because their server was gone.
     pub mcp_tasks: u64,
+    /// Deliveries of messages that ended because their time to live had, in no session's care.
+    pub deliveries: u64,
+    /// Queues closed because nobody came back for their sessions.
+    pub queues: u64,
+    /// Dead letters removed because of their age.
+    pub dead_letters: u64,
 }
 
 #[cfg(test)]

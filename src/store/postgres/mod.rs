@@ -3,6 +3,7 @@
 //! ```text
 //! shard --> reads, searches: shared connections, one flight per call ------------\
 //!      |--> creates: queue --> one transaction for all that wait, one flight -----+--> PostgreSQL
+//!      |--> posts and settlements of messages: likewise, on one connection -------+
 //!      \--> changes: a few connections, a transaction with row locks each --------/
 //! ```
 //!
@@ -28,6 +29,7 @@ mod graph;
 mod insert;
 mod link;
 mod mcp_tasks;
+mod messages;
 mod pool;
 mod query;
 mod recall;
@@ -69,6 +71,7 @@ use crate::domain::{
 use access::AccessCounts;
 use flight::Flights;
 use graph::Graphs;
+use messages::MessageFlights;
 use pool::Pool;
 use scopes::Scopes;
 
@@ -84,15 +87,18 @@ pub struct PostgresOptions {
     pub clock: Clock,
     /// How scopes are searched, by their size.
     pub bounds: Bounds,
+    /// This run of the process: one for all of its shards.
+    pub node: Uuid,
 }
 
 impl PostgresOptions {
-    /// The database at `url`, with the time of the wall clock.
+    /// The database at `url`, with the time of the wall clock, for a node of its own.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
             clock: Arc::new(Timestamp::now),
             bounds: Bounds::default(),
+            node: Uuid::new_v4(),
         }
     }
 }
@@ -108,6 +114,7 @@ pub struct PostgresStore {
 struct Shard {
     pool: Pool,
     flights: Flights,
+    message_flights: MessageFlights,
     access: AccessCounts,
     scopes: Scopes,
     graphs: Graphs,
@@ -118,6 +125,7 @@ struct Shard {
     config: Config,
     clock: Clock,
     bounds: Bounds,
+    node: Uuid,
 }
 
 impl Shard {
@@ -145,6 +153,7 @@ impl PostgresStore {
         let shard = Rc::new(Shard {
             pool: Pool::new(&target),
             flights: Flights::new(&target),
+            message_flights: MessageFlights::new(&target, options.node),
             access: AccessCounts::default(),
             scopes: Scopes::default(),
             graphs: Graphs::default(),
@@ -153,7 +162,11 @@ impl PostgresStore {
             config,
             clock: options.clock,
             bounds: options.bounds,
+            node: options.node,
         });
+        messages::keep_node(&shard)
+            .await
+            .map_err(|error| OpenError::Database(error.to_string()))?;
         // Without an answer the upkeep looks again.
         let _ = graph::look(&shard).await;
         let mut tasks = Vec::new();
@@ -162,6 +175,9 @@ impl PostgresStore {
             let run = async move { shard.flights.run(lane).await };
             tasks.push(tokio::task::spawn_local(run).abort_handle());
         }
+        let messages = shard.clone();
+        let run = async move { messages.message_flights.run().await };
+        tasks.push(tokio::task::spawn_local(run).abort_handle());
         tasks.push(tokio::task::spawn_local(upkeep::run(shard.clone())).abort_handle());
         Ok(Self {
             shard,

@@ -6,7 +6,7 @@
 //! | [`search`](Pool::search) | one, shared | searches, which may take longer |
 //! | [`transact`](Pool::transact) | a few, one at a time each | what decides by what it reads |
 //!
-//! Creates have connections of their own (`flight.rs`). Invariants: what waits is bounded, and
+//! Creates have connections of their own (`flight.rs`), posts of messages too (`messages/flight.rs`). Invariants: what waits is bounded, and
 //! refused as [`StoreError::Busy`] beyond that; a transaction that was begun is ended, whatever
 //! becomes of who asked.
 

@@ -40,6 +40,10 @@ values! {
     Vec<f64> => FLOAT8_ARRAY,
     Vec<Uuid> => UUID_ARRAY,
     Vec<String> => TEXT_ARRAY,
+    Vec<i32> => INT4_ARRAY,
+    Vec<Option<i64>> => INT8_ARRAY,
+    Vec<Option<Uuid>> => UUID_ARRAY,
+    Vec<Option<String>> => TEXT_ARRAY,
 }
 
 impl<T: Value> Value for Option<T> {

@@ -13,12 +13,13 @@ use super::failure;
 use super::session::{CONNECT_MAX, STATEMENT_MAX};
 
 /// Applied in order; the position plus one is the schema version.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("../../../migrations/postgres/0001_memories.sql"),
     include_str!("../../../migrations/postgres/0002_row_security.sql"),
     include_str!("../../../migrations/postgres/0003_secrets.sql"),
     include_str!("../../../migrations/postgres/0004_mcp_tasks.sql"),
     include_str!("../../../migrations/postgres/0005_search.sql"),
+    include_str!("../../../migrations/postgres/0006_messages.sql"),
 ];
 
 /// Schema version that this program reads and writes.

@@ -10,12 +10,12 @@ use super::pool::Transaction;
 use super::query::Query;
 use super::rows::{column, foreign};
 use super::scope::Scope;
-use super::{Shard, access, graph, mcp_tasks};
+use super::{Shard, access, graph, mcp_tasks, messages};
 use crate::domain::memory::RELEVANCE_NEW;
 use crate::domain::{Retention, UpkeepReport};
 use crate::store::StoreError;
 
-/// Memories, or MCP tasks, removed in one transaction.
+/// Memories, MCP tasks or messages removed in one transaction.
 const SWEEP_MAX: i64 = 500;
 /// Access counts and expired memories are seen to this often.
 const TURN: Duration = Duration::from_millis(500);
@@ -81,8 +81,8 @@ fn remove_expired(shard: &Shard) -> Query {
         .with(UPKEEP_LOCK)
 }
 
-/// One run: removes what has expired, sees to the MCP tasks, and deletes what nobody uses; its
-/// history stays.
+/// One run: removes what has expired, sees to the MCP tasks and to messages, and deletes what nobody
+/// uses; its history stays.
 pub(super) async fn once(
     shard: &Rc<Shard>,
     retention: Retention,
@@ -102,6 +102,7 @@ pub(super) async fn once(
         let answers = transaction.run(vec![sweep]).await?;
         let row = answers[0].first().ok_or_else(foreign)?;
         report.mcp_tasks = column::<i64>(row, 0)? as u64;
+        messages::sweep(shard, transaction, SWEEP_MAX, &mut report).await?;
         if retention.prune_below > 0.0 {
             let answers = transaction.run(vec![prune(shard, &retention)]).await?;
             report.pruned = answers[0]

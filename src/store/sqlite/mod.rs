@@ -20,6 +20,7 @@ mod functions;
 mod grants;
 mod load;
 mod mcp_tasks;
+mod messages;
 mod reader;
 mod recall;
 mod rows;
@@ -262,8 +263,9 @@ impl Store for SqliteStore {
     }
 
     fn upkeep(&self, retention: Retention) -> Answer<UpkeepReport> {
+        let node = self.0.node;
         self.write(0, move |batch| {
-            batch.isolated(|batch| upkeep::run(batch, &retention))
+            batch.isolated(|batch| upkeep::run(batch, node, &retention))
         })
     }
 

@@ -11,12 +11,13 @@ use std::thread::JoinHandle;
 use crossbeam::channel::{Sender, TrySendError, bounded};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use super::access::AccessCounts;
 use super::load;
 use super::schema::{Directory, OpenError};
 use super::writer::Progress;
-use super::{Clock, SqliteOptions, reader, writer};
+use super::{Clock, SqliteOptions, messages, reader, writer};
 use crate::store::index::Index;
 use crate::store::{Answer, StoreError};
 
@@ -30,6 +31,8 @@ pub(super) struct Threads {
     pub(super) index: Arc<Index>,
     pub(super) progress: Arc<Progress>,
     pub(super) clock: Clock,
+    /// This run of the process, as queues of messages know it.
+    pub(super) node: Uuid,
     /// The database file, for its size. The lock on its directory is with the threads alone.
     pub(super) database: PathBuf,
 }
@@ -38,6 +41,9 @@ impl Threads {
     pub(super) fn start(dir: &Path, options: SqliteOptions) -> Result<Self, OpenError> {
         let directory = Arc::new(Directory::acquire(dir)?);
         let connection = directory.open_writer(options.bytes_max)?;
+        let node = Uuid::new_v4();
+        // Best effort: a full disk keeps nobody from reading, and the node says it again.
+        let _ = messages::keep_node(&connection, node, (options.clock)());
         let (writer, write_requests) = bounded(options.write_queue.max(1));
         let (readers, read_requests) = bounded(options.read_queue.max(1));
         let threads = Self {
@@ -50,6 +56,7 @@ impl Threads {
             index: Arc::new(load::index(&directory, &connection)?),
             progress: Arc::default(),
             clock: options.clock.clone(),
+            node,
             database: directory.database.clone(),
         };
         // From here on an error drops `threads`, which ends what has been started.

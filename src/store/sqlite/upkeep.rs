@@ -4,15 +4,16 @@
 //! thread, a bounded number at a time.
 
 use rusqlite::Connection;
+use uuid::Uuid;
 
 use super::rows::by_seq;
 use super::writer::Batch;
-use super::{change, mcp_tasks, vectors};
+use super::{change, mcp_tasks, messages, vectors};
 use crate::domain::memory::RELEVANCE_NEW;
 use crate::domain::{Retention, Timestamp, UpkeepReport};
 use crate::store::StoreError;
 
-/// Memories, or MCP tasks, removed in one transaction: some 10 ms of the writer's time.
+/// Memories, MCP tasks or messages removed in one transaction: some 10 ms of the writer's time.
 pub(super) const SWEEP_MAX: usize = 500;
 
 /// The name that the history gives for what the server did by itself.
@@ -51,10 +52,11 @@ pub(super) fn remove(batch: &mut Batch<'_>, seq: i64) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// One run: removes what has expired, sees to the MCP tasks, and deletes what nobody uses; its
-/// history stays.
+/// One run for `node`: removes what has expired, sees to the MCP tasks and to messages, and deletes
+/// what nobody uses; its history stays.
 pub(super) fn run(
     batch: &mut Batch<'_>,
+    node: Uuid,
     retention: &Retention,
 ) -> Result<UpkeepReport, StoreError> {
     let mut report = UpkeepReport {
@@ -62,6 +64,7 @@ pub(super) fn run(
         mcp_tasks: mcp_tasks::sweep(batch, SWEEP_MAX)?,
         ..UpkeepReport::default()
     };
+    messages::sweep(batch, node, SWEEP_MAX, &mut report)?;
     if retention.prune_below <= 0.0 {
         return Ok(report);
     }

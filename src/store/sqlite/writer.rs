@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 
 use super::access::AccessCounts;
 use super::changes::Changes;
+use super::messages::WaitingCounts;
 use super::schema::Directory;
 use super::{Clock, upkeep};
 use crate::domain::{Model, Timestamp};
@@ -107,6 +108,8 @@ pub(super) struct Batch<'c> {
     pub(super) now: Timestamp,
     /// What the index in memory must be told once the transaction is committed.
     pub(super) changes: Changes,
+    /// How many messages wait for agents that this transaction posts to.
+    pub(super) waiting: WaitingCounts,
 }
 
 impl Batch<'_> {
@@ -250,6 +253,7 @@ impl Writer {
             connection: &self.connection,
             now: (self.clock)(),
             changes: Changes::default(),
+            waiting: WaitingCounts::default(),
         };
         // A panic is a broken invariant: it costs this transaction, not the thread.
         let outcome = catch_unwind(AssertUnwindSafe(|| {

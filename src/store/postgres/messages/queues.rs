@@ -1,0 +1,213 @@
+//! Queues: filling, taking over, closing, and what the upkeep does for sessions that are gone.
+
+use uuid::Uuid;
+
+use super::super::Shard;
+use super::super::failure::Failure;
+use super::super::pool::Transaction;
+use super::super::query::Query;
+use super::super::rows::{column, foreign};
+use super::super::scope::Scope;
+use super::deliveries::of_agent;
+use super::rows::{agent_key, outline, outline_columns};
+use crate::config::limits::{NODE_SILENT_SECONDS, SESSION_WINDOW_SECONDS};
+use crate::domain::message::WAITING_MAX;
+use crate::domain::{AgentKey, Outline};
+use crate::store::{Queue, StoreError, message_rules as rules};
+
+/// Says that the shard's node lives.
+pub(in crate::store::postgres) async fn keep_node(shard: &Shard) -> Result<(), StoreError> {
+    let work = async |transaction: &Transaction<'_>| {
+        let query = Query::new(
+            "INSERT INTO node (id, seen_at) VALUES ($1, $2)
+             ON CONFLICT (id) DO UPDATE SET seen_at = greatest(node.seen_at, excluded.seen_at)",
+        )
+        .with(shard.node)
+        .with(shard.now().as_micros());
+        transaction.commit(vec![query]).await.map(drop)
+    };
+    shard.pool.transact(Scope::operator(), work).await
+}
+
+/// Ends what waits in the inbox if its message is in the queue already.
+const DROP_DOUBLES: &str = "DELETE FROM delivery twice
+    WHERE namespace = $1 AND agent = $2 AND session IS NULL AND EXISTS (
+        SELECT 1 FROM delivery d WHERE d.message = twice.message
+        AND d.namespace = $1 AND d.agent = $2 AND d.session = $3)";
+
+const TAKE_INBOX: &str = "UPDATE delivery SET session = $3, filled = true
+     WHERE namespace = $1 AND agent = $2 AND session IS NULL AND expires_at > $4";
+
+/// What came into the queue otherwise than by a post to it.
+const FILLED: &str = concat!(
+    "SELECT ",
+    outline_columns!(),
+    " FROM delivery
+     WHERE namespace = $1 AND agent = $2 AND session = $3 AND filled ORDER BY key"
+);
+
+/// Copies what waits for sessions that are absent or whose node is gone, each message once and no
+/// more than the agent has room for; whoever settles an original meanwhile waits.
+const COPY: &str = "WITH absent AS MATERIALIZED (
+        SELECT session FROM unnest($5::uuid[]) AS absent (session)
+        UNION
+        SELECT session FROM queue q
+        WHERE q.namespace = $1 AND q.agent = $2 AND q.node <> $6
+          AND NOT EXISTS (SELECT 1 FROM node n WHERE n.id = q.node AND n.seen_at > $7)
+    ), waiting AS MATERIALIZED (
+        SELECT count(*) AS deliveries FROM (
+            SELECT 1 FROM delivery WHERE namespace = $1 AND agent = $2 LIMIT $8) counted
+    ), originals AS MATERIALIZED (
+        SELECT key, message, priority, bytes, expires_at, deliveries FROM delivery
+        WHERE namespace = $1 AND agent = $2 AND session IN (SELECT session FROM absent)
+          AND session <> $3 AND NOT copied AND expires_at > $4
+        ORDER BY key LIMIT $8 - (SELECT deliveries FROM waiting)
+        FOR UPDATE
+    ), marked AS (
+        UPDATE delivery SET copied = true WHERE key IN (SELECT key FROM originals)
+    )
+        INSERT INTO delivery (message, namespace, agent, session, priority, bytes, expires_at,
+            deliveries, filled)
+        SELECT message, $1, $2, $3, priority, bytes, expires_at, deliveries, true
+        FROM (SELECT DISTINCT ON (message) * FROM originals ORDER BY message, key) o
+        WHERE NOT EXISTS (
+            SELECT 1 FROM delivery d WHERE d.message = o.message
+            AND d.namespace = $1 AND d.agent = $2 AND d.session = $3)
+        ORDER BY key";
+
+const BEGIN_FILLED: &str = "INSERT INTO queue (namespace, agent, session, node)
+    SELECT $1, $2, $3, $4
+    WHERE EXISTS (SELECT 1 FROM delivery WHERE namespace = $1 AND agent = $2 AND session = $3)
+    ON CONFLICT DO NOTHING";
+
+/// Brings into the queue of `session` what waits in the inbox and, as copies, what waits for
+/// sessions that are absent.
+pub(super) async fn fill(
+    shard: &Shard,
+    agent: &AgentKey,
+    session: Uuid,
+    absent: Vec<Uuid>,
+) -> Result<Vec<Outline>, StoreError> {
+    let now = shard.now();
+    let work = async |transaction: &Transaction<'_>| {
+        let drop_doubles = of_agent(DROP_DOUBLES, agent).with(session);
+        let take = of_agent(TAKE_INBOX, agent)
+            .with(session)
+            .with(now.as_micros());
+        let copy = of_agent(COPY, agent)
+            .with(session)
+            .with(now.as_micros())
+            .with(absent.clone())
+            .with(shard.node)
+            .with(rules::before(now, NODE_SILENT_SECONDS))
+            .with(WAITING_MAX as i64);
+        let begin = of_agent(BEGIN_FILLED, agent).with(session).with(shard.node);
+        let look = of_agent(FILLED, agent).with(session);
+        let answers = transaction
+            .commit(vec![drop_doubles, take, copy, begin, look])
+            .await?;
+        answers[4]
+            .iter()
+            .map(outline)
+            .collect::<Result<Vec<_>, _>>()
+    };
+    let scope = Scope::namespace(agent.namespace.clone());
+    shard.pool.transact(scope, work).await
+}
+
+/// Takes the queue over.
+pub(super) async fn resume(
+    shard: &Shard,
+    agent: &AgentKey,
+    session: Uuid,
+) -> Result<Queue, StoreError> {
+    let take = "UPDATE queue SET node = $4
+        WHERE namespace = $1 AND agent = $2 AND session = $3 RETURNING 1";
+    let look = concat!(
+        "SELECT ",
+        outline_columns!(),
+        " FROM delivery WHERE namespace = $1 AND agent = $2 AND session = $3 ORDER BY key"
+    );
+    let work = async |transaction: &Transaction<'_>| {
+        let take = of_agent(take, agent).with(session).with(shard.node);
+        let look = of_agent(look, agent).with(session);
+        let answers = transaction.commit(vec![take, look]).await?;
+        Ok(Queue {
+            waiting: answers[1].iter().map(outline).collect::<Result<_, _>>()?,
+            known: !answers[0].is_empty(),
+        })
+    };
+    let scope = Scope::namespace(agent.namespace.clone());
+    shard.pool.transact(scope, work).await
+}
+
+/// Ends a queue: whoever posts to it or copies from it at this moment is waited for, what another
+/// session or the inbox has already is dropped, and the rest returns to the inbox and is counted.
+const CLOSE: [&str; 4] = [
+    "DELETE FROM queue WHERE namespace = $1 AND agent = $2 AND session = $3",
+    "SELECT 1 FROM delivery WHERE namespace = $1 AND agent = $2 AND session = $3
+     ORDER BY key FOR UPDATE",
+    "DELETE FROM delivery gone
+     WHERE namespace = $1 AND agent = $2 AND session = $3 AND (copied OR EXISTS (
+         SELECT 1 FROM delivery d WHERE d.message = gone.message
+         AND d.namespace = $1 AND d.agent = $2 AND d.session IS NULL))",
+    "WITH returned AS (
+         UPDATE delivery SET session = NULL, filled = false
+         WHERE namespace = $1 AND agent = $2 AND session = $3 RETURNING 1
+     )
+     SELECT count(*) FROM returned",
+];
+
+fn closing(agent: &AgentKey, session: Uuid) -> Vec<Query> {
+    CLOSE
+        .into_iter()
+        .map(|sql| of_agent(sql, agent).with(session))
+        .collect()
+}
+
+fn returned(answers: &[Vec<tokio_postgres::Row>]) -> Result<u64, Failure> {
+    let row = answers.last().and_then(|rows| rows.first());
+    Ok(column::<i64>(row.ok_or_else(foreign)?, 0)? as u64)
+}
+
+/// Ends the queue of a session.
+pub(super) async fn close(
+    shard: &Shard,
+    agent: &AgentKey,
+    session: Uuid,
+) -> Result<u64, StoreError> {
+    let work = async |transaction: &Transaction<'_>| {
+        returned(&transaction.commit(closing(agent, session)).await?)
+    };
+    let scope = Scope::namespace(agent.namespace.clone());
+    shard.pool.transact(scope, work).await
+}
+
+/// Closes queues of nodes that have been gone for longer than a session may be resumed; stops when
+/// about `limit` deliveries have moved. Returns how many queues.
+pub(super) async fn close_left(
+    shard: &Shard,
+    transaction: &Transaction<'_>,
+    limit: i64,
+) -> Result<u64, Failure> {
+    let silent = rules::before(shard.now(), SESSION_WINDOW_SECONDS);
+    let left = "SELECT namespace, agent, session FROM queue q WHERE node <> $1
+        AND NOT EXISTS (SELECT 1 FROM node n WHERE n.id = q.node AND n.seen_at > $2)
+        LIMIT $3 FOR UPDATE OF q SKIP LOCKED";
+    let left = Query::new(left).with(shard.node).with(silent).with(limit);
+    let answers = transaction.run(vec![left]).await?;
+    let (mut closed, mut moved) = (0, 0);
+    for row in &answers[0] {
+        let (agent, session) = (agent_key(row, 0)?, column(row, 2)?);
+        moved += returned(&transaction.run(closing(&agent, session)).await?)?;
+        closed += 1;
+        if moved >= limit as u64 {
+            break;
+        }
+    }
+    let forget = "DELETE FROM node WHERE id <> $1 AND seen_at <= $2
+        AND NOT EXISTS (SELECT 1 FROM queue q WHERE q.node = node.id)";
+    let forget = Query::new(forget).with(shard.node).with(silent);
+    transaction.run(vec![forget]).await?;
+    Ok(closed)
+}

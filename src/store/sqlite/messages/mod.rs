@@ -1,0 +1,164 @@
+//! Messages: what is to be delivered, and what was given up.
+//!
+//! Every other node is gone by definition: one process holds the data directory.
+
+mod dead_letters;
+mod deliveries;
+mod queues;
+mod rows;
+
+use rusqlite::Connection;
+use uuid::Uuid;
+
+pub(super) use deliveries::WaitingCounts;
+
+use super::SqliteStore;
+use super::writer::Batch;
+use crate::domain::{
+    AgentKey, DeadLetter, DeathCause, Letters, Message, NewMessage, Outline, Page, Timestamp,
+    UpkeepReport, Waiting,
+};
+use crate::store::message_rules::DELIVERY_BYTES;
+use crate::store::{Answer, Messages, Queue, Settled, StoreError};
+
+/// Says that `node` lived at `now`.
+pub(super) fn keep_node(
+    connection: &Connection,
+    node: Uuid,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO node (id, seen_at) VALUES (?1, ?2)")?
+        .execute((node.as_bytes(), now.as_micros()))?;
+    Ok(())
+}
+
+/// Closes queues that nobody came back for, gives up what has expired in nobody's care, and removes
+/// old dead letters; about `limit` of each.
+pub(super) fn sweep(
+    batch: &mut Batch<'_>,
+    node: Uuid,
+    limit: usize,
+    report: &mut UpkeepReport,
+) -> Result<(), StoreError> {
+    report.queues = queues::close_left(batch, node, limit)?;
+    report.deliveries = dead_letters::bury_expired(batch, node, limit)?;
+    report.dead_letters = dead_letters::remove_old(batch, limit)?;
+    Ok(())
+}
+
+impl Messages for SqliteStore {
+    fn post_messages(&self, new: Vec<NewMessage>) -> Answer<Vec<Result<Vec<i64>, StoreError>>> {
+        let bytes =
+            |new: &NewMessage| new.message.body.as_str().len() + new.to.len() * DELIVERY_BYTES;
+        let node = self.0.node;
+        self.write(new.iter().map(bytes).sum(), move |batch| {
+            Ok(new
+                .iter()
+                .map(|new| batch.isolated(|batch| deliveries::post(batch, node, new)))
+                .collect())
+        })
+    }
+
+    fn fill_queue(
+        &self,
+        agent: &AgentKey,
+        session: Uuid,
+        absent: Vec<Uuid>,
+    ) -> Answer<Vec<Outline>> {
+        let (agent, node) = (agent.clone(), self.0.node);
+        self.write(0, move |batch| {
+            batch.isolated(|batch| queues::fill(batch, node, &agent, session, &absent))
+        })
+    }
+
+    fn resume_queue(&self, agent: &AgentKey, session: Uuid) -> Answer<Queue> {
+        let (agent, node) = (agent.clone(), self.0.node);
+        self.write(0, move |batch| {
+            batch.isolated(|batch| queues::resume(batch, node, &agent, session))
+        })
+    }
+
+    fn close_queue(&self, agent: &AgentKey, session: Uuid) -> Answer<u64> {
+        let agent = agent.clone();
+        self.write(0, move |batch| {
+            batch.isolated(|batch| queues::close(batch, &agent, session))
+        })
+    }
+
+    fn load_deliveries(&self, keys: Vec<i64>) -> Answer<Vec<(i64, Message)>> {
+        self.read(move |connection, _| deliveries::load(connection, &keys))
+    }
+
+    fn count_deliveries(&self, keys: Vec<i64>) -> Answer<()> {
+        self.write(0, move |batch| {
+            batch.isolated(|batch| deliveries::count(batch, &keys))
+        })
+    }
+
+    fn settle_deliveries(&self, keys: Vec<i64>) -> Answer<()> {
+        self.write(0, move |batch| {
+            batch.isolated(|batch| deliveries::settle(batch, &keys))
+        })
+    }
+
+    fn bury_deliveries(&self, dead: Vec<(i64, DeathCause, Option<Box<str>>)>) -> Answer<()> {
+        self.write(dead.len() * DELIVERY_BYTES, move |batch| {
+            batch.isolated(|batch| dead_letters::bury(batch, dead))
+        })
+    }
+
+    fn waiting_messages(&self, agent: &AgentKey, limit: u32) -> Answer<Vec<Waiting>> {
+        let agent = agent.clone();
+        self.read(move |connection, now| deliveries::waiting(connection, &agent, limit, now))
+    }
+
+    fn settle_messages(&self, agent: &AgentKey, ids: Vec<Uuid>) -> Answer<Vec<Settled>> {
+        let agent = agent.clone();
+        self.write(0, move |batch| {
+            batch.isolated(|batch| deliveries::settle_messages(batch, &agent, &ids))
+        })
+    }
+
+    fn list_dead_letters(
+        &self,
+        owner: Option<&AgentKey>,
+        limit: u32,
+        cursor: Option<String>,
+    ) -> Answer<Page<DeadLetter>> {
+        let owner = owner.cloned();
+        self.read(move |connection, _| {
+            dead_letters::list(connection, owner.as_ref(), limit, cursor.as_deref())
+        })
+    }
+
+    fn get_dead_letter(&self, owner: Option<&AgentKey>, id: Uuid) -> Answer<DeadLetter> {
+        let owner = owner.cloned();
+        self.read(move |connection, _| dead_letters::get(connection, owner.as_ref(), id))
+    }
+
+    fn retry_dead_letters(
+        &self,
+        owner: Option<&AgentKey>,
+        letters: Letters,
+    ) -> Answer<Vec<(AgentKey, u64)>> {
+        let owner = owner.cloned();
+        self.write(0, move |batch| {
+            batch.isolated(|batch| dead_letters::retry(batch, owner.as_ref(), &letters))
+        })
+    }
+
+    fn purge_dead_letters(&self, owner: Option<&AgentKey>, letters: Letters) -> Answer<u64> {
+        let owner = owner.cloned();
+        self.write(0, move |batch| {
+            batch.isolated(|batch| dead_letters::purge(batch, owner.as_ref(), &letters))
+        })
+    }
+
+    fn keep_node(&self) -> Answer<()> {
+        let node = self.0.node;
+        self.write(0, move |batch| {
+            batch.isolated(|batch| keep_node(batch.connection, node, batch.now))
+        })
+    }
+}
