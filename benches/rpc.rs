@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use criterion::{Criterion, Throughput};
 use tmws::config::{self, Config, ToolProfile};
+use tmws::delivery::courier::{Courier, Post, ResumeTokens, Terms};
 use tmws::delivery::{Changes, Outgoing, Registry, Session, Transport};
 use tmws::dispatch::{Constants, Dispatcher, McpConnection, Reply};
 use tmws::domain::AgentKey;
@@ -57,8 +58,17 @@ pub(crate) fn dispatch(c: &mut Criterion) {
         .embedding;
     let (meaning, _switches) = Meaning::new(Embedder::new(&embedding));
     let changes = Arc::new(Changes::new(1));
+    let terms = Terms {
+        ping_interval_ms: 20_000,
+        message_bytes_max: 1 << 20,
+    };
+    let outgoing = Outgoing::of_stream();
+    let post = Arc::new(Post::new(1));
+    let courier = Courier::new(0, Rc::new(store.clone()), post, outgoing, terms);
     let services = Rc::new(Services {
         store: Rc::new(store.clone()),
+        courier,
+        tokens: Arc::new(ResumeTokens::new(b"a secret")),
         embedding: Arc::new(embedding),
         upkeep: Arc::default(),
         meaning: Arc::new(meaning),

@@ -56,9 +56,15 @@ CREATE INDEX queue_node ON queue (node);
 
 -- Processes that serve this store, and when they last said so.
 CREATE TABLE node (
-    id      UUID   PRIMARY KEY,
-    seen_at BIGINT NOT NULL
+    id       UUID    PRIMARY KEY,
+    seen_at  BIGINT  NOT NULL,
+    -- It has sent messages that were in its memory only.
+    volatile BOOLEAN NOT NULL DEFAULT false
 );
+
+-- Beside `cursor`: what the nodes share for the sake of sessions.
+INSERT INTO secret
+VALUES ('session', sha256(convert_to(gen_random_uuid()::text || gen_random_uuid()::text, 'UTF8')));
 
 CREATE TABLE dead_letter (
     -- UUID v7, so in the order of their deaths.

@@ -56,9 +56,14 @@ CREATE INDEX queue_node ON queue (node);
 
 -- Processes that served this store, and when they last said so.
 CREATE TABLE node (
-    id      BLOB    PRIMARY KEY,
-    seen_at INTEGER NOT NULL
+    id       BLOB    PRIMARY KEY,
+    seen_at  INTEGER NOT NULL,
+    -- 1 if it has sent messages that were in its memory only.
+    volatile INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
+
+-- Beside `cursor`: what the nodes share for the sake of sessions.
+INSERT INTO secret VALUES ('session', randomblob(32));
 
 CREATE TABLE dead_letter (
     -- UUID v7, so in the order of their deaths.

@@ -64,7 +64,12 @@ impl Seal {
 
     /// Seals a state for `binding`, at this second of the clock.
     pub fn close(&self, state: &[u8], binding: &str, now: u64) -> String {
-        let mut sealed = (now + SEAL_SECONDS).to_le_bytes().to_vec();
+        self.close_for(state, binding, now, SEAL_SECONDS)
+    }
+
+    /// The same for so many seconds.
+    pub fn close_for(&self, state: &[u8], binding: &str, now: u64, seconds: u64) -> String {
+        let mut sealed = (now + seconds).to_le_bytes().to_vec();
         sealed.extend_from_slice(state);
         let mac = self.mac(binding, &sealed).finalize().into_bytes();
         sealed.extend_from_slice(&mac);

@@ -103,6 +103,9 @@ pub const ACK_SECONDS: u64 = 30;
 /// window is taken, little else may get through.
 pub const NACK_MS_MAX: u64 = 300_000;
 
+/// Letters about deliveries to one shard beyond which senders are refused: some 10 ms of its work.
+pub const LETTERS_WAITING_MAX: usize = 65_536;
+
 /// A node says every few seconds that it lives; one that has been silent for so long is gone, and its
 /// agents' messages go to whoever acts as them next. Three times the pause between two, so that a slow
 /// store is not taken for a death.

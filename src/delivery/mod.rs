@@ -1,6 +1,7 @@
 //! Sessions: one agent's presence on the server; and what reaches a client besides answers.
 
 mod changes;
+pub mod courier;
 mod exchange;
 pub mod hub;
 mod outlet;
@@ -11,7 +12,7 @@ mod session;
 
 pub use changes::{Change, Changes, Inbox, News};
 pub use exchange::{AskError, Asks, Exchange};
-pub use outlet::{INTERRUPT, Outgoing, Outlet};
+pub use outlet::{INTERRUPT, Order, Outgoing, Outlet};
 pub use registry::{Presence, Registry};
 pub use running::Running;
 pub use session::{Session, Transport};

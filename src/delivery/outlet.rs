@@ -14,10 +14,20 @@ use crate::config::limits::{OUTGOING_BYTES_MAX, QUEUED_BYTES_MAX};
 #[derive(Debug)]
 pub struct Outgoing {
     messages: RefCell<Vec<(u64, Vec<u8>)>>,
+    orders: RefCell<Vec<(u64, Order)>>,
     bytes: Cell<usize>,
     bytes_max: usize,
     dropped: Cell<u64>,
     wake: Arc<Notify>,
+}
+
+/// What is done for a WebSocket besides sending it messages that may be dropped.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Order {
+    /// A delivery is sent.
+    Deliver(Vec<u8>),
+    /// It is closed with this code and reason.
+    Close(u16, &'static str),
 }
 
 impl Outgoing {
@@ -34,6 +44,7 @@ impl Outgoing {
     fn new(wake: Arc<Notify>, bytes_max: usize) -> Rc<Self> {
         Rc::new(Self {
             messages: RefCell::default(),
+            orders: RefCell::default(),
             bytes: Cell::new(0),
             bytes_max,
             dropped: Cell::new(0),
@@ -53,6 +64,26 @@ impl Outgoing {
     pub fn take(&self, into: &mut Vec<(u64, Vec<u8>)>) {
         std::mem::swap(&mut *self.messages.borrow_mut(), into);
         self.bytes.set(0);
+    }
+
+    /// Leaves a delivery. It is not bounded here: a session's window bounds it.
+    pub fn deliver(&self, key: u64, message: Vec<u8>) {
+        self.order(key, Order::Deliver(message));
+    }
+
+    /// Has a connection closed, after what was left for it before.
+    pub fn close(&self, key: u64, code: u16, reason: &'static str) {
+        self.order(key, Order::Close(code, reason));
+    }
+
+    fn order(&self, key: u64, order: Order) {
+        self.orders.borrow_mut().push((key, order));
+        self.wake.notify_one();
+    }
+
+    /// Takes deliveries and closes, oldest first, into an empty vector.
+    pub fn take_orders(&self, into: &mut Vec<(u64, Order)>) {
+        std::mem::swap(&mut *self.orders.borrow_mut(), into);
     }
 
     /// Messages that found no room since the last time this was asked.

@@ -87,6 +87,14 @@ impl Registry {
             .map_or(agent, |(known, _)| known.clone())
     }
 
+    /// The agents of a namespace that have an open session.
+    pub fn agents_of(&self, namespace: &str) -> Vec<AgentKey> {
+        let counts = self.counts.lock();
+        let agents = counts.agents.keys();
+        let of_namespace = agents.filter(|agent| *agent.namespace == *namespace);
+        of_namespace.cloned().collect()
+    }
+
     /// The counts of the moment.
     pub fn presence(&self) -> Presence {
         let now_ms = self.now_ms();

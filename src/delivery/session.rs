@@ -1,11 +1,13 @@
 //! One agent's presence on one connection.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
 use super::Registry;
+use super::courier::{Attendance, Courier};
 use crate::domain::{AgentKey, Timestamp};
 
 /// The wire that a session came by.
@@ -30,8 +32,9 @@ impl Transport {
 /// A session. It is registered from its making to its drop.
 #[derive(Debug)]
 pub struct Session {
-    /// UUID v4: unguessable, since it will name the session to those who resume it.
-    pub id: Uuid,
+    /// UUID v4: unguessable, since it names the session to those who resume it. Whoever takes up an
+    /// earlier session has its id.
+    pub id: Cell<Uuid>,
     /// The wire.
     pub transport: Transport,
     /// When it began.
@@ -46,6 +49,11 @@ pub struct Session {
     /// `clientInfo` of `initialize`, as JSON.
     client: RefCell<Option<Box<str>>>,
     start_ms: u64,
+    /// The name of its connection, by which messages reach it that answer nothing; none if only
+    /// answers do.
+    connection: Cell<Option<u64>>,
+    /// That it takes deliveries.
+    attendance: RefCell<Option<Rc<Attendance>>>,
     /// Absent for a single HTTP request, which is nobody's presence.
     registry: Option<Arc<Registry>>,
 }
@@ -83,7 +91,7 @@ impl Session {
         start_ms: u64,
     ) -> Self {
         Self {
-            id: Uuid::new_v4(),
+            id: Cell::new(Uuid::new_v4()),
             transport,
             connected_at: Timestamp::now(),
             messages_received: Cell::new(0),
@@ -92,8 +100,38 @@ impl Session {
             capabilities: capabilities.into(),
             client: RefCell::new(None),
             start_ms,
+            connection: Cell::new(None),
+            attendance: RefCell::new(None),
             registry,
         }
+    }
+
+    /// Names the connection by which deliveries can reach it.
+    pub fn set_connection(&self, key: u64) {
+        self.connection.set(Some(key));
+    }
+
+    /// Has deliveries come by its connection; `None` if they cannot.
+    pub fn attend(&self, courier: &Rc<Courier>) -> Option<Rc<Attendance>> {
+        let key = self.connection.get()?;
+        let mut attendance = self.attendance.borrow_mut();
+        let attend = || Rc::new(courier.attend(self.id.get(), self.agent(), key));
+        Some(Rc::clone(attendance.get_or_insert_with(attend)))
+    }
+
+    /// That it takes deliveries, if it does.
+    pub fn attendance(&self) -> Option<Rc<Attendance>> {
+        self.attendance.borrow().clone()
+    }
+
+    /// Takes no more deliveries; what it has not settled is for the agent's next session.
+    pub fn end_attendance(&self) -> bool {
+        let attendance = self.attendance.take();
+        if let Some(attendance) = &attendance {
+            attendance.abandon();
+            self.id.set(Uuid::new_v4());
+        }
+        attendance.is_some()
     }
 
     /// The agent that acts.

@@ -120,9 +120,15 @@ fn switch(context: &Context<'_>, arguments: SwitchAgent) -> Result<Pending<Switc
     let key = key(context, arguments.namespace.as_deref(), &arguments.agent_id)?;
     let registration = context.services.store.get_agent(&key);
     let session = Rc::clone(context.session);
+    let services = Rc::clone(context.services);
     Ok(Box::pin(async move {
         registration.await?;
+        // Deliveries belong to an agent: what the old one has not settled waits for it.
+        let attended = session.end_attendance();
         let before = session.switch(key.clone());
+        if attended && let Some(attendance) = session.attend(&services.courier) {
+            services.courier.welcome(&attendance, &services.tokens);
+        }
         Ok(Switched {
             agent_id: key.agent,
             namespace: key.namespace,
@@ -185,7 +191,7 @@ fn info(context: &Context<'_>, arguments: OneAgent) -> Result<Pending<AgentInfo>
             agent_id: key.agent,
             namespace: key.namespace,
             current,
-            session_id: current.then_some(session.id),
+            session_id: current.then_some(session.id.get()),
             capabilities,
             registered: registration.is_some(),
             registration,

@@ -126,7 +126,7 @@ fn create(context: &Context<'_>, arguments: CreateMemory) -> Result<Pending<Crea
     let mut new = NewMemory {
         owner: viewer.key.clone(),
         admin: viewer.admin,
-        session_id: Some(context.session.id),
+        session_id: Some(context.session.id.get()),
         content: arguments.content,
         kind: arguments.kind,
         tags: arguments.tags.unwrap_or_default(),

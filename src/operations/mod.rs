@@ -7,6 +7,8 @@
 
 mod agent;
 mod arguments;
+mod dead_letter;
+mod delivery;
 mod embedding;
 mod fault;
 mod meaning;
@@ -15,7 +17,9 @@ mod memory_recall;
 mod memory_search;
 mod memory_transfer;
 mod memory_write;
+mod message;
 mod operation;
+mod resume;
 mod schema;
 mod services;
 mod session;

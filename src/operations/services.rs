@@ -10,6 +10,7 @@ use crate::config;
 use uuid::Uuid;
 
 use crate::auth::Seal;
+use crate::delivery::courier::{Courier, ResumeTokens};
 use crate::delivery::{Change, Changes, Inbox, Registry, Running, Session};
 use crate::store::{Store, Viewer};
 use crate::telemetry::{Metrics, Process};
@@ -34,6 +35,10 @@ pub struct Services {
     pub inbox: Arc<Inbox>,
     /// Calls that go on as tasks in this process.
     pub running: Arc<Running>,
+    /// Messages on their way.
+    pub courier: Rc<Courier>,
+    /// What clients show to take up a session.
+    pub tokens: Arc<ResumeTokens>,
     /// What clients carry for the server.
     pub seal: Arc<Seal>,
     /// Counts of all shards.

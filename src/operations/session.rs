@@ -48,7 +48,7 @@ fn info(context: &Context<'_>, _: Nothing) -> Result<SessionInfo, Fault> {
     let session = context.session;
     let agent = session.agent();
     Ok(SessionInfo {
-        session_id: session.id,
+        session_id: session.id.get(),
         agent_id: agent.agent,
         namespace: agent.namespace,
         transport: session.transport.as_str(),

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::operation::Operation;
 use super::{
-    agent, embedding, memory, memory_recall, memory_search, memory_transfer, memory_write, session,
-    system,
+    agent, dead_letter, delivery, embedding, memory, memory_recall, memory_search, memory_transfer,
+    memory_write, message, resume, session, system,
 };
 
 /// The operations, made once for the process.
@@ -26,6 +26,10 @@ impl Default for Table {
         operations.extend(system::rows());
         operations.extend(embedding::rows());
         operations.extend(session::rows());
+        operations.extend(delivery::rows());
+        operations.extend(resume::rows());
+        operations.extend(message::rows());
+        operations.extend(dead_letter::rows());
         // The names are ours, so no peer can choose them to collide.
         let mut names = HashMap::default();
         for (index, operation) in operations.iter().enumerate() {

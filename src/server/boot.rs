@@ -13,6 +13,7 @@ use super::shard_thread::{self, Parts};
 use super::{Server, ServerError};
 use crate::config::limits::SHARD_STACK_BYTES;
 use crate::config::{Config, EmbeddingProvider, Io};
+use crate::delivery::courier::Post;
 use crate::delivery::{Changes, Registry};
 use crate::dispatch::Constants;
 use crate::embed::Embedder;
@@ -63,6 +64,7 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
         constants: Arc::new(Constants::new(&table)),
         registry: Arc::new(Registry::default()),
         changes: Arc::new(Changes::new(shards)),
+        post: Arc::new(Post::new(shards)),
         running: Arc::default(),
         seal: Arc::default(),
         config: Arc::clone(&config),
@@ -113,6 +115,9 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
         cores: cores.len(),
         target: None,
     };
+    drop(tokio::task::spawn_local(keeper::keep_node(Rc::clone(
+        &store,
+    ))));
     // Ends with the process: what it has not done the next start does.
     drop(tokio::task::spawn_local(keeper.run()));
     announce(&config, &process, api_address, ws_address);

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{ServerError, boot};
 use crate::config;
+use crate::config::limits::NODE_SIGN_SECONDS;
 use crate::domain::memory::RELEVANCE_HALF_LIFE;
 use crate::domain::{NewVector, Retention};
 use crate::embed::{Embedder, State};
@@ -50,6 +51,17 @@ pub(super) struct Keeper {
     pub(super) cores: usize,
     /// The embedder that a switch leads to.
     pub(super) target: Option<Embedder>,
+}
+
+/// Says again and again that this node lives, so that others leave its sessions alone; a store that
+/// cannot take it is asked at the next turn.
+pub(super) async fn keep_node(store: Rc<dyn Store>) {
+    loop {
+        sleep(Duration::from_secs(NODE_SIGN_SECONDS)).await;
+        if let Err(error) = store.keep_node().await {
+            tracing::debug!(%error, "the store did not note that this node lives");
+        }
+    }
 }
 
 impl Keeper {

@@ -12,6 +12,7 @@ use tokio::task::LocalSet;
 use super::backing::Backing;
 use crate::auth::Seal;
 use crate::config::Config;
+use crate::delivery::courier::{Courier, Post, ResumeTokens, Terms};
 use crate::delivery::{Changes, Registry, Running};
 use crate::dispatch::{Constants, Dispatcher};
 use crate::http::{Http, Letters, Sessions, serve_sessions};
@@ -30,6 +31,7 @@ pub(super) struct Shared {
     pub(super) process: Arc<Process>,
     pub(super) registry: Arc<Registry>,
     pub(super) changes: Arc<Changes>,
+    pub(super) post: Arc<Post>,
     pub(super) running: Arc<Running>,
     pub(super) seal: Arc<Seal>,
     pub(super) gate: Arc<Gate>,
@@ -102,8 +104,24 @@ async fn serve<B: Backend>(parts: Parts) -> io::Result<()> {
         backend.listen(listener, number as u8)?;
     }
     let store = shared.backing.connect().await.map_err(io::Error::other)?;
+    let outgoing = parts.mailbox.outgoing();
+    let terms = Terms {
+        ping_interval_ms: config.ping_interval.as_millis() as u64,
+        message_bytes_max: config.message_bytes_max,
+    };
+    let courier = Courier::new(
+        parts.index,
+        Rc::clone(&store),
+        shared.post,
+        Rc::clone(&outgoing),
+        terms,
+    );
+    let secret = store.session_secret().await.map_err(io::Error::other)?;
+    let delivering = tokio::task::spawn_local(Rc::clone(&courier).run());
     let services = Rc::new(Services {
         store,
+        courier,
+        tokens: Arc::new(ResumeTokens::new(&secret)),
         embedding: Arc::new(config.embedding.clone()),
         upkeep: shared.upkeep,
         meaning: shared.meaning,
@@ -149,6 +167,7 @@ async fn serve<B: Backend>(parts: Parts) -> io::Result<()> {
         config,
         Arc::clone(&shared.gate),
         parts.mailbox,
+        outgoing,
     );
     loop {
         match shard.next().await? {
@@ -162,5 +181,6 @@ async fn serve<B: Backend>(parts: Parts) -> io::Result<()> {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     serving_sessions.abort();
+    delivering.abort();
     Ok(())
 }

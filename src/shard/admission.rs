@@ -30,6 +30,12 @@ impl Listener {
     }
 }
 
+/// The subprotocol of clients that take deliveries from the beginning.
+pub(super) const DELIVERING: &str = "tmws.v1";
+
+/// Subprotocols that are known; of those offered the most wanted is taken.
+const SUBPROTOCOLS: [&str; 2] = [DELIVERING, "mcp"];
+
 /// What a WebSocket speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
@@ -93,8 +99,7 @@ pub fn judge<H: RequestHead>(
         key: upgrade.key().to_owned(),
         subprotocol: upgrade
             .subprotocols()
-            .any(|offered| offered == "mcp")
-            .then_some("mcp"),
+            .find_map(|offered| SUBPROTOCOLS.into_iter().find(|known| *known == offered)),
         deflate: negotiate(&upgrade, config),
         agent: agent(head)?,
         capabilities: capabilities(head)?,

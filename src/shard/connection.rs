@@ -150,9 +150,9 @@ impl Connection {
 }
 
 impl Open {
-    /// True if its client waits for changes.
+    /// True if its client waits for changes or deliveries.
     pub(super) fn is_subscribed(&self) -> bool {
-        matches!(&self.codec, Codec::Mcp(mcp) if mcp.is_subscribed())
+        matches!(&self.codec, Codec::Mcp(mcp) if mcp.is_subscribed() || mcp.session().attendance().is_some())
     }
 
     pub(super) fn new(

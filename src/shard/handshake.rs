@@ -4,7 +4,7 @@ use std::mem;
 use std::rc::Rc;
 
 use super::Shard;
-use super::admission::{Admission, HandOver, Route, judge};
+use super::admission::{Admission, DELIVERING, HandOver, Route, judge};
 use super::connection::{Codec, Open, Phase};
 use super::timers::Tick;
 use crate::config::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
@@ -12,6 +12,7 @@ use crate::delivery::{Session, Transport};
 use crate::dispatch::McpConnection;
 use crate::framing::websocket::handshake::write_response;
 use crate::net::{Backend, Lease, Receive, Token};
+use crate::operations::Services;
 
 /// What the bytes so far are.
 enum Head {
@@ -85,6 +86,10 @@ impl<B: Backend> Shard<B> {
                     admission.agent.clone(),
                     admission.capabilities.clone(),
                 );
+                session.set_connection(token.key());
+                if admission.subprotocol == Some(DELIVERING) {
+                    welcome(self.dispatcher.services(), &session);
+                }
                 let outlet = self.outgoing.outlet(token.key());
                 Codec::Mcp(McpConnection::new(
                     Rc::new(session),
@@ -133,6 +138,13 @@ impl<B: Backend> Shard<B> {
             }),
             None => self.backend.close(token),
         }
+    }
+}
+
+/// Has a session take deliveries, and tells its client how.
+fn welcome(services: &Services, session: &Session) {
+    if let Some(attendance) = session.attend(&services.courier) {
+        services.courier.welcome(&attendance, &services.tokens);
     }
 }
 

@@ -1,5 +1,6 @@
 //! How other threads reach a shard.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use tokio::sync::Notify;
 
 use crate::config::Config;
 use crate::config::limits::MAILBOX_EVENTS_MAX;
+use crate::delivery::Outgoing;
 
 /// What another thread tells a shard.
 #[derive(Debug)]
@@ -49,6 +51,11 @@ impl Mailbox {
             self.wake.notify_one();
         }
         Ok(())
+    }
+
+    /// A queue of messages for connections of the shard, which they wake as mail does.
+    pub fn outgoing(&self) -> Rc<Outgoing> {
+        Outgoing::of_shard(Arc::clone(&self.wake))
     }
 
     pub(super) fn take(&self) -> Option<Mail> {

@@ -34,7 +34,7 @@ pub use mailbox::{Mail, Mailbox};
 use crate::auth::Origins;
 use crate::config::Config;
 use crate::config::limits::SPARE_BUFFER_BYTES_MAX;
-use crate::delivery::Outgoing;
+use crate::delivery::{Order, Outgoing};
 use crate::dispatch::Dispatcher;
 use crate::framing::websocket::{Pool, PoolLimits};
 use crate::net::{Backend, Event, Table, Token};
@@ -67,6 +67,7 @@ pub struct Shard<B> {
     events: Vec<Event>,
     finished: Vec<Delivered>,
     pushed: Vec<(u64, Vec<u8>)>,
+    orders: Vec<(u64, Order)>,
     due: Vec<(Token, Tick)>,
     draining: bool,
 }
@@ -90,9 +91,9 @@ impl<B: Backend> Shard<B> {
         config: Arc<Config>,
         gate: Arc<Gate>,
         mailbox: Arc<Mailbox>,
+        outgoing: Rc<Outgoing>,
     ) -> Self {
         let outbox = Rc::new(Outbox::new(Arc::clone(mailbox.wake())));
-        let outgoing = Outgoing::of_shard(Arc::clone(mailbox.wake()));
         Self {
             backend,
             connections: Table::default(),
@@ -117,6 +118,7 @@ impl<B: Backend> Shard<B> {
             events: Vec::new(),
             finished: Vec::new(),
             pushed: Vec::new(),
+            orders: Vec::new(),
             due: Vec::new(),
             draining: false,
         }

@@ -7,6 +7,7 @@ use super::timers::Tick;
 use super::websocket::Desk;
 use super::{Listener, Shard};
 use crate::config::limits::{HTTP_CONNECTIONS_MAX, QUEUED_BYTES_LOW, QUEUED_BYTES_MAX};
+use crate::delivery::Order;
 use crate::net::{Backend, Event, Lease, Receive, Token};
 
 /// Bytes of one send. A peer that takes none of them for 30 s is stuck; a slow one still moves.
@@ -129,6 +130,29 @@ impl<B: Backend> Shard<B> {
         if dropped > 0 {
             self.dispatcher.metrics().notifications_dropped.add(dropped);
         }
+        self.take_orders(now) || any
+    }
+
+    /// Deliveries, which a session's window bounds, and connections that are to be closed.
+    fn take_orders(&mut self, now: Tick) -> bool {
+        let mut orders = std::mem::take(&mut self.orders);
+        self.outgoing.take_orders(&mut orders);
+        let any = !orders.is_empty();
+        for (key, order) in orders.drain(..) {
+            let token = Token::from_key(key);
+            let Some(connection) = self.connections.get_mut(token) else {
+                continue;
+            };
+            if connection.out.capacity() == 0 {
+                connection.out = Self::spare_buffer(&mut self.spare);
+            }
+            match order {
+                Order::Deliver(message) => connection.push(&message, &mut desk!(self, now)),
+                Order::Close(code, reason) => connection.close(code, reason, now),
+            }
+            self.touch(token);
+        }
+        self.orders = orders;
         any
     }
 

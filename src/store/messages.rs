@@ -31,6 +31,9 @@ pub struct Queue {
     /// Is the session known here? It is once a message was posted to its queue, as long as the queue
     /// was not closed.
     pub known: bool,
+    /// Has the node that had the queue, or that served the session if it is not known, sent messages
+    /// that were in its memory only? None if nothing is known of that node any more.
+    pub volatile: Option<bool>,
 }
 
 /// The part of a store that keeps messages. A store acts for one *node*, the process that opened
@@ -58,9 +61,10 @@ pub trait Messages {
         absent: Vec<Uuid>,
     ) -> Answer<Vec<Outline>>;
 
-    /// Takes the queue of a session over for this node, from whichever node had it. Of a session of
-    /// another agent nothing is known. What has expired in it is answered too, to be buried.
-    fn resume_queue(&self, agent: &AgentKey, session: Uuid) -> Answer<Queue>;
+    /// Takes the queue of a session over for this node, from whichever node had it, be it this one.
+    /// Of a session of another agent nothing is known. What has expired in it is answered too, to be
+    /// buried. `before` is the node that served the session last as far as its client knows.
+    fn resume_queue(&self, agent: &AgentKey, session: Uuid, before: Uuid) -> Answer<Queue>;
 
     /// Ends the queue of a session that will not come back: what waits in it returns to the agent's
     /// inbox, but for originals of copies and for messages that are there already; answers how much
@@ -111,8 +115,19 @@ pub trait Messages {
     /// Removes dead letters, the oldest first and at most a thousand at once; answers how many.
     fn purge_dead_letters(&self, owner: Option<&AgentKey>, letters: Letters) -> Answer<u64>;
 
+    /// The node that this store acts for.
+    fn node(&self) -> Uuid;
+
     /// Says that this node lives, as opening the store does too. One that does not say so for
     /// [`crate::config::limits::NODE_SILENT_SECONDS`] is gone; in the embedded store every other
     /// one is, for one process holds it.
     fn keep_node(&self) -> Answer<()>;
+
+    /// Notes for good that this node has sent messages that are in its memory only: whoever resumes
+    /// a session after its end may have missed some. A node that others took for gone and forgot
+    /// counts as one that did, should it live on.
+    fn note_volatile(&self) -> Answer<()>;
+
+    /// 32 random bytes that every node of this store has, after a restart too.
+    fn session_secret(&self) -> Answer<Vec<u8>>;
 }

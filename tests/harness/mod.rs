@@ -282,6 +282,16 @@ impl Client {
         self.next
     }
 
+    /// The same over a connection that may be gone.
+    pub async fn try_post(&mut self, method: &str, params: Value) -> Option<u64> {
+        self.next += 1;
+        let request = serde_json::json!({"jsonrpc": "2.0", "id": self.next, "method": method, "params": params});
+        let text = request.to_string();
+        let frame = Frame::text(Payload::Borrowed(text.as_bytes()));
+        within(self.socket.write_frame(frame)).await.ok()?;
+        Some(self.next)
+    }
+
     /// Sends a request and waits for its answer.
     pub async fn request(&mut self, method: &str, params: Value) -> Value {
         let id = self.post(method, params).await;

@@ -70,7 +70,7 @@ impl World {
         *sends += 1;
         let mut wrong = None;
         let moved = self.store.moved.contains_key(&parcel.id);
-        if delivery > DELIVERIES_MAX || (*sends > DELIVERIES_MAX && !moved) {
+        if *sends > DELIVERIES_MAX && !moved {
             wrong = Some(format!("delivery {delivery}, the {sends}th of one message"));
         }
         let latest = ledger.latest.entry((session, epoch)).or_default();
@@ -109,8 +109,21 @@ impl World {
     }
 
     /// A client says up to which place it has everything.
-    pub(crate) fn note_reach(&mut self, connection: u64, reach: u64) {
+    pub(crate) fn note_reach(&mut self, hub: usize, connection: u64, reach: u64) {
         self.ledger.reach.insert(connection, reach);
+        let session = self.ledger.sessions[&connection];
+        let Some(held) = self.server.hubs[hub].get(session) else {
+            return;
+        };
+        // What it says it never had was not delivered.
+        let epoch = held.epoch();
+        for place in held.queue().places().filter(|place| *place > reach) {
+            if let Some((id, _)) = self.ledger.places.get(&(session, epoch, place))
+                && let Some(sends) = self.ledger.sends.get_mut(&(session, *id))
+            {
+                *sends = sends.saturating_sub(1);
+            }
+        }
     }
 
     pub(crate) fn check_receiver(&mut self, agent: usize, id: Uuid) {

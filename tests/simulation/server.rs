@@ -317,12 +317,9 @@ impl World {
         };
         self.bind(connection, session);
         self.register(session, hub, agent);
-        let reach = if resumed.known_position {
-            position.1
-        } else {
-            0
-        };
-        self.note_reach(connection, reach);
+        if resumed.known_position {
+            self.note_reach(hub, connection, position.1);
+        }
         let recovered =
             resumed.missed.is_nothing() && (resumed.known_position || !self.server.lost_volatile);
         if recovered && resumed.known_position {

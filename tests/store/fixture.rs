@@ -150,6 +150,13 @@ impl Fixture {
         }
     }
 
+    /// Another node on the same database.
+    pub(crate) fn another_node(&self) -> Self {
+        let options = self.clock.postgres_options(&self.database().url);
+        let store = block(PostgresStore::connect(options)).expect("the store opens");
+        self.beside(Rc::new(store))
+    }
+
     /// Where a store on PostgreSQL keeps its data.
     pub(crate) fn database(&self) -> &Database {
         match &*self.place {

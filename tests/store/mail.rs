@@ -87,7 +87,23 @@ impl Fixture {
     }
 
     pub(crate) fn resume(&self, agent: &Viewer, session: Uuid) -> Queue {
-        block(self.store.resume_queue(&agent.key, session)).expect("resumed")
+        self.resume_after(agent, session, self.store.node())
+    }
+
+    /// Resumes a session that `before` has served as far as its client knows.
+    pub(crate) fn resume_after(&self, agent: &Viewer, session: Uuid, before: Uuid) -> Queue {
+        block(self.store.resume_queue(&agent.key, session, before)).expect("resumed")
+    }
+
+    /// What is known of `node` by which a session was served that was never posted to.
+    pub(crate) fn volatile(&self, node: Uuid) -> Option<bool> {
+        let queue = self.resume_after(&alice(), Uuid::new_v4(), node);
+        assert!(!queue.known);
+        queue.volatile
+    }
+
+    pub(crate) fn note_volatile(&self) {
+        block(self.store.note_volatile()).expect("noted");
     }
 
     pub(crate) fn close(&self, agent: &Viewer, session: Uuid) -> u64 {

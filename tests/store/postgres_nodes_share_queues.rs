@@ -3,7 +3,6 @@
 
 use tmws::config::limits::{NODE_SILENT_SECONDS, SESSION_WINDOW_SECONDS};
 use tmws::domain::{DeathCause, Letters};
-use tmws::store::postgres::PostgresStore;
 use uuid::Uuid;
 
 use crate::fixture::*;
@@ -117,13 +116,4 @@ fn and_clear_away_what_two_ended_at_once() {
     one.clock.advance(300);
     one.keep_up();
     assert_eq!(rows(&one, "message"), 0);
-}
-
-impl Fixture {
-    /// Another node on the same database.
-    fn another_node(&self) -> Self {
-        let options = self.clock.postgres_options(&self.database().url);
-        let store = block(PostgresStore::connect(options)).expect("the store opens");
-        self.beside(std::rc::Rc::new(store))
-    }
 }

@@ -214,7 +214,7 @@ impl<C: Copy + PartialEq> Hub<C> {
         let known_position = epoch == held.epoch && last_seq <= held.queue.latest();
         let missed = held
             .queue
-            .reconnect(if known_position { last_seq } else { 0 }, now);
+            .reconnect(known_position.then_some(last_seq), now);
         let (epoch, latest) = (held.epoch, held.queue.latest());
         self.dirty.push(session);
         self.start(session);

@@ -128,7 +128,7 @@ impl SessionQueue {
             answered.unknown.push(seq);
             return false;
         };
-        if delivery.is_some_and(|delivery| delivery != flight.entry.made) {
+        if delivery.is_some_and(|delivery| delivery != flight.entry.number) {
             answered.stale.push(seq);
             return false;
         }

@@ -30,8 +30,11 @@ pub struct Entry {
     pub expires_at: Timestamp,
     /// Deliveries counted in the store.
     pub counted: u32,
-    /// Deliveries made, as far as anybody can know: never more than were counted.
+    /// Deliveries made, but for those that the client says were lost with a connection: never more
+    /// than were counted.
     pub made: u32,
+    /// The number of the latest delivery.
+    pub number: u32,
     /// Bytes of the text, or of the body if the text is not at hand.
     bytes: usize,
     /// The message; none if it has to be loaded.
@@ -49,6 +52,7 @@ impl Entry {
             expires_at,
             counted: 0,
             made: 0,
+            number: 0,
             bytes: parcel.text.len(),
             parcel: Some(parcel),
             since: Timestamp::EPOCH,
@@ -78,6 +82,7 @@ impl Entry {
             expires_at: outline.expires_at,
             counted: outline.deliveries,
             made: outline.deliveries,
+            number: outline.deliveries,
             bytes: outline.bytes,
             parcel: None,
             since: Timestamp::EPOCH,

@@ -75,7 +75,8 @@ impl SessionQueue {
         };
         self.latest += 1;
         entry.made += 1;
-        let (seq, delivery) = (self.latest, entry.made);
+        entry.number += 1;
+        let (seq, delivery) = (self.latest, entry.number);
         actions.push(Action::Send {
             seq,
             delivery,

@@ -68,15 +68,10 @@ impl Lanes {
         let Some(at) = self.choose(now) else {
             return Next::Nothing;
         };
-        let lane = &mut self.lanes[at];
-        if lane
-            .entries
-            .front()
-            .is_some_and(|entry| entry.parcel.is_none())
-        {
-            lane.loading = true;
-            return Next::Load(lane.leading());
+        if self.lanes[at].lacks_text() {
+            return Next::Load(self.load());
         }
+        let lane = &mut self.lanes[at];
         let Some(entry) = lane.entries.pop_front() else {
             return Next::Nothing;
         };
@@ -101,30 +96,28 @@ impl Lanes {
         Some(if waited >= LONG_MS { oldest } else { first })
     }
 
+    /// What is to be loaded for all lanes: at once, so that the first lane goes first.
+    fn load(&mut self) -> Vec<i64> {
+        let mut keys = Vec::new();
+        let mut bytes = 0;
+        for lane in &mut self.lanes {
+            if !lane.loading && lane.lacks_text() {
+                let before = keys.len();
+                lane.leading(&mut keys, &mut bytes);
+                lane.loading = keys.len() > before;
+            }
+        }
+        keys
+    }
+
     /// Puts texts in their places. What was asked for and is not among them is gone.
     pub(super) fn fill(
         &mut self,
         asked: &[i64],
         mut loaded: impl FnMut(i64) -> Option<Arc<Parcel>>,
     ) {
-        let was_asked = |entry: &Entry| entry.key.is_some_and(|key| asked.contains(&key));
-        let is_theirs =
-            |lane: &&mut Lane| lane.loading && lane.entries.front().is_some_and(was_asked);
-        let Some(lane) = self.lanes.iter_mut().find(is_theirs) else {
-            return;
-        };
-        lane.loading = false;
-        let leading = asked.len().min(lane.entries.len());
-        let leading: Vec<Entry> = lane.entries.drain(..leading).collect();
-        for mut entry in leading.into_iter().rev() {
-            if entry.parcel.is_none() && was_asked(&entry) {
-                entry.parcel = entry.key.and_then(&mut loaded);
-                if entry.parcel.is_none() {
-                    continue;
-                }
-                self.held += entry.bytes();
-            }
-            lane.entries.push_front(entry);
+        for lane in self.lanes.iter_mut().filter(|lane| lane.loading) {
+            self.held += lane.fill(asked, &mut loaded);
         }
     }
 
@@ -194,22 +187,53 @@ impl Lanes {
 }
 
 impl Lane {
-    /// The first entries that have no text, as far as one load goes.
-    fn leading(&self) -> Vec<i64> {
-        let mut bytes = 0;
+    /// Has its first entry no text?
+    fn lacks_text(&self) -> bool {
+        let first = self.entries.front();
+        first.is_some_and(|entry| entry.parcel.is_none())
+    }
+
+    /// Adds the first entries that have no text, as far as one load goes.
+    fn leading(&self, keys: &mut Vec<i64>, bytes: &mut usize) {
         let without = self
             .entries
             .iter()
             .take_while(|entry| entry.parcel.is_none());
-        without
-            .take(LOAD_MAX)
-            .take_while(|entry| {
-                let fits = bytes == 0 || bytes + entry.bytes() <= LOAD_BYTES_MAX;
-                bytes += entry.bytes();
-                fits
-            })
-            .filter_map(|entry| entry.key)
-            .collect()
+        for entry in without {
+            let fits = *bytes == 0 || *bytes + entry.bytes() <= LOAD_BYTES_MAX;
+            if keys.len() >= LOAD_MAX || !fits {
+                break;
+            }
+            *bytes += entry.bytes();
+            keys.extend(entry.key);
+        }
+    }
+
+    /// Puts texts in their places if they were asked for this lane; returns their bytes.
+    fn fill(
+        &mut self,
+        asked: &[i64],
+        loaded: &mut impl FnMut(i64) -> Option<Arc<Parcel>>,
+    ) -> usize {
+        let was_asked = |entry: &Entry| entry.key.is_some_and(|key| asked.contains(&key));
+        if !self.entries.front().is_some_and(was_asked) {
+            return 0;
+        }
+        self.loading = false;
+        let mut held = 0;
+        let leading = asked.len().min(self.entries.len());
+        let leading: Vec<Entry> = self.entries.drain(..leading).collect();
+        for mut entry in leading.into_iter().rev() {
+            if entry.parcel.is_none() && was_asked(&entry) {
+                entry.parcel = entry.key.and_then(&mut *loaded);
+                if entry.parcel.is_none() {
+                    continue;
+                }
+                held += entry.bytes();
+            }
+            self.entries.push_front(entry);
+        }
+        held
     }
 }
 

@@ -8,7 +8,7 @@
 //! - A message gets its place in the sequence when it is first sent and keeps it; so whoever has
 //!   received a place has been sent every place before it, and may settle them all at once.
 //! - An answer names the delivery that it answers: a late one settles nothing that was sent after it.
-//! - The store counts a delivery before it is made; nothing is sent more than
+//! - The store counts a delivery before it is made; nothing reaches a client more than
 //!   [`DELIVERIES_MAX`](crate::domain::message::DELIVERIES_MAX) times, in this epoch and all before it together.
 //! - What is settled is gone when the store says so. If it cannot, the delivery is open again.
 //!

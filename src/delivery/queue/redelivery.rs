@@ -7,9 +7,11 @@ use crate::domain::{DeathCause, Timestamp};
 
 impl SessionQueue {
     /// A connection is there again, whose client has received everything up to the place
-    /// `received`. What it has not comes again at once, in order, and so does, after it, what it has
-    /// not answered. Tells what it has missed for good, until it says anything or is past it.
-    pub fn reconnect(&mut self, received: u64, now: Timestamp) -> Missed {
+    /// `received`, if that is known. What it has not comes again at once, in order, and so does, after
+    /// it, what it has not answered. What it says it has not received was not delivered, so that a
+    /// client on a bad line does not use up the deliveries of what waits for it. Tells what it has
+    /// missed for good, until it says anything or is past it.
+    pub fn reconnect(&mut self, received: Option<u64>, now: Timestamp) -> Missed {
         self.connected = true;
         let flights: Vec<(u64, State)> = self
             .window
@@ -18,9 +20,11 @@ impl SessionQueue {
             .collect();
         self.lost.clear();
         self.lost_asked = false;
+        let is_known = received.is_some();
+        let received = received.unwrap_or(0);
         for (seq, state) in flights {
             if seq > received {
-                self.reclaim(seq, now);
+                self.reclaim(seq, is_known && state != State::Lost, now);
             } else if matches!(state, State::Pause { .. } | State::Lost) || self.may_repeat(seq) {
                 self.window.set(seq, State::Pause { until: now });
             }
@@ -40,10 +44,11 @@ impl SessionQueue {
     }
 
     /// Has a message sent again that was lost with a connection, or gives it up.
-    pub(super) fn reclaim(&mut self, seq: u64, now: Timestamp) {
-        let Some(flight) = self.window.get(seq) else {
+    pub(super) fn reclaim(&mut self, seq: u64, was_not_made: bool, now: Timestamp) {
+        let Some(flight) = self.window.get_mut(seq) else {
             return;
         };
+        flight.entry.made -= u32::from(was_not_made && flight.entry.made > 0);
         if flight.entry.made >= DELIVERIES_MAX {
             self.give_up_flight(seq, DeathCause::Undeliverable, None, now);
         } else if flight.entry.expires_at <= now {
@@ -128,8 +133,9 @@ impl SessionQueue {
         let until = ack_due(now);
         if let Some(flight) = self.window.get_mut(seq) {
             flight.entry.made += 1;
+            flight.entry.number += 1;
             let parcel = flight.entry.parcel.clone();
-            let delivery = flight.entry.made;
+            let delivery = flight.entry.number;
             actions.extend(parcel.map(|parcel| Action::Send {
                 seq,
                 delivery,

@@ -194,24 +194,52 @@ fn whoever_comes_back_gets_what_it_lost_before_anything_new() {
     queue.disconnect();
     queue.offer(stored(5, 10), at(1));
     assert!(sent(&poll(&mut queue, 40_000)).is_empty());
-    assert_eq!(queue.reconnect(2, at(50_000)), Missed::default());
+    assert_eq!(queue.reconnect(Some(2), at(50_000)), Missed::default());
     let mut actions = poll(&mut queue, 50_000);
-    assert!(
-        sent(&actions).is_empty(),
-        "nothing new before what was lost"
+    assert_eq!(
+        sent(&actions),
+        [(3, 2), (4, 2), (5, 1)],
+        "what was lost was never made"
     );
     let keys = counts(&actions);
-    assert_eq!(keys.len(), 4);
+    assert_eq!(keys, [1, 2], "what was received is counted");
     actions.clear();
     queue.counted(&keys, true, at(50_001), &mut actions);
     actions.extend(poll(&mut queue, 50_001));
-    let sent = sent(&actions);
-    let position = |seq| sent.iter().position(|(sent, _)| *sent == seq);
-    assert!(
-        position(3) < position(4) && position(4) < position(5),
-        "{sent:?}"
-    );
-    assert!(sent.contains(&(1, 2)) && sent.contains(&(2, 2)), "{sent:?}");
+    assert_eq!(sent(&actions), [(1, 2), (2, 2)]);
+}
+
+#[test]
+fn nothing_new_comes_before_what_was_lost_and_has_to_be_counted() {
+    let mut queue = connected();
+    for key in 1..=2 {
+        queue.offer(stored(key, 10), at(0));
+    }
+    poll(&mut queue, 0);
+    queue.disconnect();
+    queue.offer(stored(3, 10), at(1));
+    // A client that does not know where it was.
+    queue.reconnect(None, at(2));
+    let mut actions = poll(&mut queue, 2);
+    assert!(sent(&actions).is_empty());
+    let keys = counts(&actions);
+    assert_eq!(keys, [1, 2]);
+    actions.clear();
+    queue.counted(&keys, true, at(3), &mut actions);
+    actions.extend(poll(&mut queue, 3));
+    assert_eq!(sent(&actions), [(1, 2), (2, 2), (3, 1)]);
+}
+
+#[test]
+fn a_client_on_a_bad_line_uses_up_no_deliveries() {
+    let mut queue = connected();
+    queue.offer(stored(1, 10), at(0));
+    poll(&mut queue, 0);
+    for turn in 1..20 {
+        queue.disconnect();
+        assert!(queue.reconnect(Some(0), at(turn)).is_nothing());
+        assert_eq!(sent(&poll(&mut queue, turn)), [(1, turn as u32 + 1)]);
+    }
 }
 
 #[test]
@@ -267,15 +295,15 @@ fn what_expires_unseen_is_told_to_whoever_comes_back() {
         actions,
         [Action::Bury(vec![(9, DeathCause::Expired, None)])]
     );
-    let missed = queue.reconnect(0, at(300));
+    let missed = queue.reconnect(Some(0), at(300));
     assert_eq!(missed.expired, 2);
     assert_eq!(
-        queue.reconnect(0, at(300)).expired,
+        queue.reconnect(Some(0), at(300)).expired,
         2,
         "it may not have heard"
     );
     queue.ack(Acked::UpTo(0)).unwrap();
-    assert!(queue.reconnect(0, at(400)).is_nothing());
+    assert!(queue.reconnect(Some(0), at(400)).is_nothing());
 }
 
 #[test]

@@ -164,7 +164,7 @@ impl PostgresStore {
             bounds: options.bounds,
             node: options.node,
         });
-        messages::keep_node(&shard)
+        messages::begin_node(&shard)
             .await
             .map_err(|error| OpenError::Database(error.to_string()))?;
         // Without an answer the upkeep looks again.

@@ -7,6 +7,7 @@ mod counts;
 mod dead_letters;
 mod deliveries;
 mod flight;
+mod nodes;
 mod queues;
 mod rows;
 
@@ -14,7 +15,7 @@ use futures_util::future::join_all;
 use uuid::Uuid;
 
 pub(super) use flight::MessageFlights;
-pub(super) use queues::keep_node;
+pub(super) use nodes::begin_node;
 
 use super::failure::Failure;
 use super::pool::Transaction;
@@ -68,9 +69,11 @@ impl Messages for PostgresStore {
         })
     }
 
-    fn resume_queue(&self, agent: &AgentKey, session: Uuid) -> Answer<Queue> {
+    fn resume_queue(&self, agent: &AgentKey, session: Uuid, before: Uuid) -> Answer<Queue> {
         let agent = agent.clone();
-        self.write(async move |store: Self| queues::resume(&store.shard, &agent, session).await)
+        self.write(async move |store: Self| {
+            queues::resume(&store.shard, &agent, session, before).await
+        })
     }
 
     fn close_queue(&self, agent: &AgentKey, session: Uuid) -> Answer<u64> {
@@ -145,7 +148,19 @@ impl Messages for PostgresStore {
         })
     }
 
+    fn node(&self) -> Uuid {
+        self.shard.node
+    }
+
     fn keep_node(&self) -> Answer<()> {
-        self.write(async move |store: Self| keep_node(&store.shard).await)
+        self.write(async move |store: Self| nodes::keep_node(&store.shard).await)
+    }
+
+    fn note_volatile(&self) -> Answer<()> {
+        self.write(async move |store: Self| nodes::note_volatile(&store.shard).await)
+    }
+
+    fn session_secret(&self) -> Answer<Vec<u8>> {
+        self.read(async move |store: Self| nodes::session_secret(&store.shard).await)
     }
 }

@@ -15,20 +15,6 @@ use crate::domain::message::WAITING_MAX;
 use crate::domain::{AgentKey, Outline};
 use crate::store::{Queue, StoreError, message_rules as rules};
 
-/// Says that the shard's node lives.
-pub(in crate::store::postgres) async fn keep_node(shard: &Shard) -> Result<(), StoreError> {
-    let work = async |transaction: &Transaction<'_>| {
-        let query = Query::new(
-            "INSERT INTO node (id, seen_at) VALUES ($1, $2)
-             ON CONFLICT (id) DO UPDATE SET seen_at = greatest(node.seen_at, excluded.seen_at)",
-        )
-        .with(shard.node)
-        .with(shard.now().as_micros());
-        transaction.commit(vec![query]).await.map(drop)
-    };
-    shard.pool.transact(Scope::operator(), work).await
-}
-
 /// Ends what waits in the inbox if its message is in the queue already.
 const DROP_DOUBLES: &str = "DELETE FROM delivery twice
     WHERE namespace = $1 AND agent = $2 AND session IS NULL AND EXISTS (
@@ -115,12 +101,18 @@ pub(super) async fn fill(
     shard.pool.transact(scope, work).await
 }
 
-/// Takes the queue over.
+/// Takes the queue over; if there is none, the node that had it is `before`. Whoever is taking it over
+/// at this moment is waited for: the queue was theirs.
 pub(super) async fn resume(
     shard: &Shard,
     agent: &AgentKey,
     session: Uuid,
+    before: Uuid,
 ) -> Result<Queue, StoreError> {
+    let wait = "SELECT 1 FROM queue
+        WHERE namespace = $1 AND agent = $2 AND session = $3 FOR UPDATE";
+    let had = "SELECT volatile FROM node WHERE id = coalesce(
+            (SELECT node FROM queue WHERE namespace = $1 AND agent = $2 AND session = $3), $4)";
     let take = "UPDATE queue SET node = $4
         WHERE namespace = $1 AND agent = $2 AND session = $3 RETURNING 1";
     let look = concat!(
@@ -129,12 +121,18 @@ pub(super) async fn resume(
         " FROM delivery WHERE namespace = $1 AND agent = $2 AND session = $3 ORDER BY key"
     );
     let work = async |transaction: &Transaction<'_>| {
+        let wait = of_agent(wait, agent).with(session);
+        let had = of_agent(had, agent).with(session).with(before);
         let take = of_agent(take, agent).with(session).with(shard.node);
         let look = of_agent(look, agent).with(session);
-        let answers = transaction.commit(vec![take, look]).await?;
+        let answers = transaction.commit(vec![wait, had, take, look]).await?;
+        let [_, had, taken, waiting] = &answers[..] else {
+            return Err(foreign());
+        };
         Ok(Queue {
-            waiting: answers[1].iter().map(outline).collect::<Result<_, _>>()?,
-            known: !answers[0].is_empty(),
+            waiting: waiting.iter().map(outline).collect::<Result<_, _>>()?,
+            known: !taken.is_empty(),
+            volatile: had.first().map(|node| column(node, 0)).transpose()?,
         })
     };
     let scope = Scope::namespace(agent.namespace.clone());

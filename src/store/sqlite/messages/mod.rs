@@ -28,9 +28,27 @@ pub(super) fn keep_node(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     connection
-        .prepare_cached("INSERT OR REPLACE INTO node (id, seen_at) VALUES (?1, ?2)")?
+        .prepare_cached(
+            "INSERT INTO node (id, seen_at) VALUES (?1, ?2)
+             ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at",
+        )?
         .execute((node.as_bytes(), now.as_micros()))?;
     Ok(())
+}
+
+/// Notes that `node` has sent messages that are in its memory only, and that it lived at `now`.
+fn note_volatile(connection: &Connection, node: Uuid, now: Timestamp) -> Result<(), StoreError> {
+    keep_node(connection, node, now)?;
+    connection
+        .prepare_cached("UPDATE node SET volatile = 1 WHERE id = ?1")?
+        .execute([node.as_bytes()])?;
+    Ok(())
+}
+
+fn session_secret(connection: &Connection) -> Result<Vec<u8>, StoreError> {
+    let mut statement =
+        connection.prepare_cached("SELECT value FROM secret WHERE name = 'session'")?;
+    Ok(statement.query_row([], |row| row.get(0))?)
 }
 
 /// Closes queues that nobody came back for, gives up what has expired in nobody's care, and removes
@@ -72,10 +90,10 @@ impl Messages for SqliteStore {
         })
     }
 
-    fn resume_queue(&self, agent: &AgentKey, session: Uuid) -> Answer<Queue> {
+    fn resume_queue(&self, agent: &AgentKey, session: Uuid, before: Uuid) -> Answer<Queue> {
         let (agent, node) = (agent.clone(), self.0.node);
         self.write(0, move |batch| {
-            batch.isolated(|batch| queues::resume(batch, node, &agent, session))
+            batch.isolated(|batch| queues::resume(batch, node, &agent, session, before))
         })
     }
 
@@ -155,10 +173,25 @@ impl Messages for SqliteStore {
         })
     }
 
+    fn node(&self) -> Uuid {
+        self.0.node
+    }
+
     fn keep_node(&self) -> Answer<()> {
         let node = self.0.node;
         self.write(0, move |batch| {
             batch.isolated(|batch| keep_node(batch.connection, node, batch.now))
         })
+    }
+
+    fn note_volatile(&self) -> Answer<()> {
+        let node = self.0.node;
+        self.write(0, move |batch| {
+            batch.isolated(|batch| note_volatile(batch.connection, node, batch.now))
+        })
+    }
+
+    fn session_secret(&self) -> Answer<Vec<u8>> {
+        self.read(|connection, _| session_secret(connection))
     }
 }

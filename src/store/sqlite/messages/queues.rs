@@ -1,6 +1,6 @@
 //! Queues: filling, taking over, closing, and what the upkeep does for sessions that are gone.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use uuid::Uuid;
 
 use super::super::rows::agent_key;
@@ -167,13 +167,30 @@ fn copy(
     Ok(())
 }
 
-/// Takes the queue over.
+/// Takes the queue over; if there is none, the node that had it is `before`.
 pub(super) fn resume(
     batch: &mut Batch<'_>,
     node: Uuid,
     agent: &AgentKey,
     session: Uuid,
+    before: Uuid,
 ) -> Result<Queue, StoreError> {
+    let volatile = batch
+        .connection
+        .prepare_cached(
+            "SELECT volatile FROM node WHERE id = coalesce(
+                 (SELECT node FROM queue WHERE namespace = ?1 AND agent = ?2 AND session = ?3), ?4)",
+        )?
+        .query_row(
+            (
+                &*agent.namespace,
+                &*agent.agent,
+                session.as_bytes(),
+                before.as_bytes(),
+            ),
+            |row| row.get(0),
+        )
+        .optional()?;
     let taken = batch
         .connection
         .prepare_cached(
@@ -195,6 +212,7 @@ pub(super) fn resume(
     Ok(Queue {
         waiting: waiting.collect::<Result<_, _>>()?,
         known: taken > 0,
+        volatile,
     })
 }
 

@@ -1,0 +1,301 @@
+//! Sessions that take deliveries, from the side of their connections.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::answers::{Said, SayError, Told};
+use super::letters::Letter;
+use super::token::ResumeTokens;
+use super::{Courier, Place, text};
+use crate::delivery::hub::Resumed;
+use crate::delivery::queue::Missed;
+use crate::domain::{AgentKey, Timestamp};
+use crate::store::StoreError;
+
+/// So long a new session waits before it is filled from the store: its client may be about to take an
+/// earlier session up, and what is delivered to that one is not for this one.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// That a connection takes the deliveries of a session; it ends when this is dropped.
+pub struct Attendance {
+    courier: Rc<Courier>,
+    place: Place,
+    agent: AgentKey,
+    session: Cell<Uuid>,
+    epoch: Cell<u64>,
+}
+
+/// A session that a client wants to take up again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// The session.
+    pub session: Uuid,
+    /// The node that served it when its token was given.
+    pub node: Uuid,
+    /// The epoch that the client knows, and the latest place it has received in it.
+    pub position: (u64, u64),
+}
+
+/// How a session was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Back {
+    /// It goes on.
+    Resumed {
+        /// Its epoch.
+        epoch: u64,
+        /// The latest place of it.
+        latest: u64,
+        /// The client's position is of this epoch.
+        known_position: bool,
+        /// What it has missed for good.
+        missed: Missed,
+        /// Messages that were in memory only may have been lost with an earlier server.
+        volatile: bool,
+    },
+    /// Nothing is known of it any more. What waits for its agent comes to the new session.
+    Unknown,
+}
+
+impl Courier {
+    /// Begins a session whose connection takes its deliveries.
+    pub fn attend(self: &Rc<Self>, session: Uuid, agent: AgentKey, key: u64) -> Attendance {
+        let place = Place {
+            shard: self.shard,
+            key,
+        };
+        let epoch = self.new_epoch();
+        self.post
+            .directory
+            .lock()
+            .enter(session, &agent, self.shard);
+        self.hub
+            .borrow_mut()
+            .open(session, agent.clone(), epoch, place);
+        let courier = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(GRACE).await;
+            courier.hub.borrow_mut().start(session);
+            courier.turn();
+        });
+        Attendance {
+            courier: Rc::clone(self),
+            place,
+            agent,
+            session: Cell::new(session),
+            epoch: Cell::new(epoch),
+        }
+    }
+
+    /// Tells a client that it takes deliveries, and how to come back.
+    pub fn welcome(&self, attendance: &Attendance, tokens: &ResumeTokens) {
+        let token = tokens.make(&attendance.agent, attendance);
+        let welcome = text::welcome(attendance, &token, self.terms);
+        self.outgoing.deliver(attendance.place.key, welcome);
+    }
+
+    pub(super) fn resume_here(
+        self: &Rc<Self>,
+        session: Uuid,
+        agent: &AgentKey,
+        position: (u64, u64),
+        place: Place,
+    ) -> Option<Resumed> {
+        let now = Timestamp::now();
+        let resumed = self
+            .hub
+            .borrow_mut()
+            .resume(session, agent, position, place, now)?;
+        self.post.directory.lock().set_connected(session, true);
+        Some(resumed)
+    }
+
+    pub(super) fn lost_here(self: &Rc<Self>, session: Uuid, place: Place, for_good: bool) {
+        let now = Timestamp::now();
+        let is_gone = {
+            let mut hub = self.hub.borrow_mut();
+            if for_good {
+                hub.abandon(session, place, now);
+            } else {
+                hub.disconnect(session, place, now);
+            }
+            hub.get(session).is_none_or(|held| !held.is_connected())
+        };
+        if is_gone {
+            self.post.directory.lock().set_connected(session, false);
+        }
+        self.turn();
+    }
+
+    fn lose(self: &Rc<Self>, session: Uuid, place: Place, for_good: bool) {
+        match self.post.directory.lock().home(session) {
+            Some(home) if home != self.shard => {
+                let letter = Letter::Lost {
+                    session,
+                    place,
+                    for_good,
+                };
+                self.post.leave(home, letter);
+                return;
+            }
+            Some(_) => {}
+            None => return,
+        }
+        self.lost_here(session, place, for_good);
+    }
+
+    /// Looks for a session on all shards, and then in the store.
+    async fn find(
+        self: &Rc<Self>,
+        agent: &AgentKey,
+        claim: Claim,
+        place: Place,
+    ) -> Result<Back, StoreError> {
+        let Claim {
+            session,
+            node,
+            position,
+        } = claim;
+        let home = self.post.directory.lock().home(session);
+        if let Some(home) = home {
+            let resumed = if home == self.shard {
+                let resumed = self.resume_here(session, agent, position, place);
+                self.turn();
+                resumed
+            } else {
+                let (reply, resumed) = oneshot::channel();
+                let letter = Letter::Resume {
+                    session,
+                    agent: agent.clone(),
+                    position,
+                    place,
+                    reply,
+                };
+                self.post.leave(home, letter);
+                resumed.await.ok().flatten()
+            };
+            return Ok(resumed.map_or(Back::Unknown, |resumed| Back::Resumed {
+                epoch: resumed.epoch,
+                latest: resumed.latest,
+                known_position: resumed.known_position,
+                missed: resumed.missed,
+                volatile: false,
+            }));
+        }
+        let queue = match self.store.resume_queue(agent, session, node).await {
+            Ok(queue) => queue,
+            Err(error) => {
+                // The store may have given the queue to this server all the same.
+                let (courier, agent) = (Rc::clone(self), agent.clone());
+                tokio::task::spawn_local(async move {
+                    courier.forsake(session, &agent).await;
+                });
+                return Err(error);
+            }
+        };
+        if !queue.known && queue.volatile.is_none() {
+            return Ok(Back::Unknown);
+        }
+        // Of a node that nobody knows any more, nobody knows what it kept in memory.
+        let volatile = queue.volatile.unwrap_or(true);
+        let epoch = self.new_epoch();
+        self.post.directory.lock().enter(session, agent, self.shard);
+        let (agent, now) = (agent.clone(), Timestamp::now());
+        self.hub
+            .borrow_mut()
+            .restore(session, agent, epoch, queue.waiting, place, now);
+        self.turn();
+        Ok(Back::Resumed {
+            epoch,
+            latest: 0,
+            known_position: false,
+            missed: Missed::default(),
+            volatile,
+        })
+    }
+}
+
+impl Attendance {
+    /// The session.
+    pub fn session(&self) -> Uuid {
+        self.session.get()
+    }
+
+    /// Its epoch.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.get()
+    }
+
+    /// The node that serves it.
+    pub fn node(&self) -> Uuid {
+        self.courier.store.node()
+    }
+
+    /// Takes up an earlier session instead of this one, which ends.
+    pub async fn resume(&self, claim: Claim) -> Result<Back, StoreError> {
+        let own = self.session.get();
+        let back = self.courier.find(&self.agent, claim, self.place).await?;
+        if let Back::Resumed { epoch, .. } = back {
+            self.session.set(claim.session);
+            self.epoch.set(epoch);
+            if own != claim.session {
+                self.courier.lose(own, self.place, true);
+            }
+        }
+        Ok(back)
+    }
+
+    /// Takes what the client says of deliveries.
+    pub fn say(&self, said: Said) -> impl Future<Output = Result<Told, SayError>> + use<> {
+        let courier = Rc::clone(&self.courier);
+        courier.say(self.session.get(), self.place, said)
+    }
+
+    /// Has messages to a topic of the agent's namespace delivered.
+    pub fn subscribe(&self, topic: &str) -> bool {
+        let mut directory = self.courier.post.directory.lock();
+        directory.subscribe(self.session.get(), &self.agent.namespace, topic)
+    }
+
+    /// Ends that.
+    pub fn unsubscribe(&self, topic: &str) -> bool {
+        let mut directory = self.courier.post.directory.lock();
+        directory.unsubscribe(self.session.get(), &self.agent.namespace, topic)
+    }
+
+    /// The topics of the session.
+    pub fn topics(&self) -> Vec<Box<str>> {
+        let directory = self.courier.post.directory.lock();
+        directory.topics_of(self.session.get())
+    }
+
+    /// Messages that wait for their first delivery, and those that wait to be settled; none if the
+    /// session is with another shard.
+    pub fn depth(&self) -> Option<(usize, usize)> {
+        let hub = self.courier.hub.borrow();
+        hub.get(self.session.get()).map(|held| held.queue().depth())
+    }
+
+    /// Ends the session for good: its client will not come back for it.
+    pub fn abandon(&self) {
+        self.courier.lose(self.session.get(), self.place, true);
+    }
+}
+
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        self.courier.lose(self.session.get(), self.place, false);
+    }
+}
+
+impl std::fmt::Debug for Attendance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Attendance")
+            .field("session", &self.session)
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,127 @@
+//! What shards tell each other about deliveries.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crossbeam::queue::SegQueue;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+use uuid::Uuid;
+
+use super::directory::Directory;
+use super::{Place, Said};
+use crate::delivery::hub::Resumed;
+use crate::delivery::queue::Entry;
+use crate::domain::AgentKey;
+use crate::store::StoreError;
+
+/// What a client is told of its answer.
+pub(super) type Heard = Result<super::Told, super::SayError>;
+
+/// One shard tells another.
+#[derive(Debug)]
+pub(super) enum Letter {
+    /// A message for a session.
+    Offer {
+        session: Uuid,
+        agent: AgentKey,
+        entry: Entry,
+    },
+    /// More may have come into the inbox of a session's agent.
+    News(Uuid),
+    /// A client is back on another shard.
+    Resume {
+        session: Uuid,
+        agent: AgentKey,
+        position: (u64, u64),
+        place: Place,
+        reply: oneshot::Sender<Option<Resumed>>,
+    },
+    /// A client has said something of deliveries.
+    Said {
+        session: Uuid,
+        place: Place,
+        said: Said,
+        reply: oneshot::Sender<Heard>,
+    },
+    /// A connection is gone; with the flag its client will not come back for this session.
+    Lost {
+        session: Uuid,
+        place: Place,
+        for_good: bool,
+    },
+    /// Deliveries were settled for a whole agent.
+    Withdraw { session: Uuid, keys: Vec<i64> },
+    /// A message for a connection of that shard.
+    Out { key: u64, message: Vec<u8> },
+    /// A connection of that shard has lost its session.
+    Fence { key: u64 },
+}
+
+/// Letters to one shard.
+#[derive(Debug, Default)]
+struct Pile {
+    letters: SegQueue<Letter>,
+    count: AtomicUsize,
+    wake: Notify,
+}
+
+/// What the couriers of all shards share.
+#[derive(Debug)]
+pub struct Post {
+    piles: Box<[Pile]>,
+    pub(super) directory: Mutex<Directory>,
+    /// The store knows that this run sends messages that are in memory only.
+    pub(super) volatile: AtomicBool,
+}
+
+impl Post {
+    /// For so many shards.
+    pub fn new(shards: usize) -> Self {
+        Self {
+            piles: (0..shards).map(|_| Pile::default()).collect(),
+            directory: Mutex::default(),
+            volatile: AtomicBool::new(false),
+        }
+    }
+
+    /// Leaves a letter. They are not bounded here: none may be lost, and whoever causes many asks
+    /// [`Self::is_full`] before.
+    pub(super) fn leave(&self, shard: usize, letter: Letter) {
+        let pile = &self.piles[shard];
+        pile.letters.push(letter);
+        pile.count.fetch_add(1, Ordering::Relaxed);
+        pile.wake.notify_one();
+    }
+
+    pub(super) fn take(&self, shard: usize) -> Option<Letter> {
+        let pile = &self.piles[shard];
+        let letter = pile.letters.pop()?;
+        pile.count.fetch_sub(1, Ordering::Relaxed);
+        Some(letter)
+    }
+
+    /// Waits for letters.
+    pub(super) async fn wait(&self, shard: usize) {
+        self.piles[shard].wake.notified().await;
+    }
+
+    /// Does any shard have more letters than it should?
+    pub(super) fn is_full(&self) -> bool {
+        let full = |pile: &Pile| {
+            pile.count.load(Ordering::Relaxed) > crate::config::limits::LETTERS_WAITING_MAX
+        };
+        self.piles.iter().any(full)
+    }
+
+    /// Sessions that take deliveries, and of these those with a connection.
+    pub fn sessions(&self) -> (usize, usize) {
+        self.directory.lock().counts()
+    }
+}
+
+/// A refusal that a store error is to its caller.
+impl From<StoreError> for super::SayError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}

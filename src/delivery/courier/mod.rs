@@ -1,0 +1,359 @@
+//! Messages on their way: from whoever sends them through the store to the queues of sessions, and
+//! from there to connections.
+//!
+//! Each shard has a courier. It drives the [`Hub`] of the sessions that began there, asks the store
+//! for what the hub wants, and exchanges letters with the couriers of other shards.
+//!
+//! Invariants
+//! - A sender is answered after the store has committed, and deliveries begin after that.
+//! - A session stays with the courier it began with, wherever its connections are, and letters
+//!   between two couriers keep their order: so do the messages of a sender.
+//! - Nothing here waits while a hub or the directory is borrowed.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::hub::{Effect, Hub, Request};
+use super::outlet::Outgoing;
+use super::queue::{Entry, Tally};
+use crate::config::limits::SESSION_WINDOW_SECONDS;
+use crate::domain::{AgentKey, Timestamp};
+use crate::store::Store;
+
+mod answers;
+mod attend;
+mod directory;
+mod letters;
+mod send;
+mod text;
+mod token;
+
+pub use answers::{Said, SayError, Told};
+pub use attend::{Attendance, Back, Claim};
+pub use letters::Post;
+pub use send::{SendError, Sending, Sent, Target};
+pub use token::ResumeTokens;
+
+use letters::Letter;
+
+/// A connection, on whatever shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The shard.
+    pub shard: usize,
+    /// The connection's name there.
+    pub key: u64,
+}
+
+/// Close code of a connection whose session went on elsewhere.
+pub const FENCED: u16 = 4001;
+/// What is said with it.
+const FENCED_REASON: &str = "the session goes on on another connection";
+
+/// What a client is told when it begins to take deliveries.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// Pause between two pings.
+    pub ping_interval_ms: u64,
+    /// Bytes of one message of a client.
+    pub message_bytes_max: usize,
+}
+
+/// The courier of one shard.
+pub struct Courier {
+    shard: usize,
+    hub: RefCell<Hub<Place>>,
+    store: Rc<dyn Store>,
+    post: Arc<Post>,
+    /// Where connections of this shard are reached.
+    outgoing: Rc<Outgoing>,
+    terms: Terms,
+    /// Makes epochs that no session had before.
+    epochs: Cell<u64>,
+    /// Rung when the hub wants to be looked at earlier than it was thought.
+    rearm: Notify,
+    armed: Cell<Option<Timestamp>>,
+}
+
+impl Courier {
+    /// The courier of a shard whose connections are reached by `outgoing`.
+    pub fn new(
+        shard: usize,
+        store: Rc<dyn Store>,
+        post: Arc<Post>,
+        outgoing: Rc<Outgoing>,
+        terms: Terms,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            shard,
+            hub: RefCell::new(Hub::new(SESSION_WINDOW_SECONDS * 1_000)),
+            store,
+            post,
+            outgoing,
+            terms,
+            epochs: Cell::new(0),
+            rearm: Notify::new(),
+            armed: Cell::new(None),
+        })
+    }
+
+    /// Reads letters and keeps times, until it is dropped.
+    pub async fn run(self: Rc<Self>) {
+        loop {
+            while let Some(letter) = self.post.take(self.shard) {
+                self.read(letter);
+            }
+            self.turn();
+            let wake_at = self.hub.borrow().wake_at();
+            self.armed.set(wake_at);
+            let wait = wake_at.map_or(Duration::from_secs(3_600), |at| {
+                Duration::from_millis(Timestamp::now().millis_until(at) + 1)
+            });
+            tokio::select! {
+                () = self.post.wait(self.shard) => {}
+                () = self.rearm.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Does what the hub wants.
+    fn turn(self: &Rc<Self>) {
+        let mut effects = Vec::new();
+        loop {
+            self.hub.borrow_mut().poll(Timestamp::now(), &mut effects);
+            if effects.is_empty() {
+                break;
+            }
+            for effect in effects.drain(..) {
+                self.carry_out(effect);
+            }
+        }
+        let wake_at = self.hub.borrow().wake_at();
+        if wake_at.is_some_and(|at| self.armed.get().is_none_or(|armed| at < armed)) {
+            self.rearm.notify_one();
+        }
+    }
+
+    fn carry_out(self: &Rc<Self>, effect: Effect<Place>) {
+        match effect {
+            Effect::Send {
+                connection,
+                epoch,
+                seq,
+                delivery,
+                parcel,
+            } => {
+                let message = text::delivery(epoch, seq, delivery, &parcel);
+                if connection.shard == self.shard {
+                    self.outgoing.deliver(connection.key, message);
+                } else {
+                    let key = connection.key;
+                    self.post
+                        .leave(connection.shard, Letter::Out { key, message });
+                }
+            }
+            Effect::Fence(Place { shard, key }) if shard == self.shard => {
+                self.outgoing.close(key, FENCED, FENCED_REASON);
+            }
+            Effect::Fence(Place { shard, key }) => self.post.leave(shard, Letter::Fence { key }),
+            Effect::Ask {
+                session,
+                epoch,
+                request,
+            } => {
+                let courier = Rc::clone(self);
+                tokio::task::spawn_local(async move {
+                    courier.ask(session, epoch, request).await;
+                    courier.turn();
+                });
+            }
+            Effect::Ended { session, agent } => {
+                self.post.directory.lock().leave(session);
+                self.tell_news(&agent);
+            }
+        }
+    }
+
+    /// Asks the store, and tells the hub.
+    async fn ask(&self, session: Uuid, epoch: u64, request: Request) {
+        match request {
+            Request::Fill(agent) => {
+                let absent = self.absent(&agent);
+                let filled = self.store.fill_queue(&agent, session, absent).await;
+                let filled = noted(filled, "fill a queue").ok();
+                self.hub
+                    .borrow_mut()
+                    .filled(session, epoch, filled, Timestamp::now());
+            }
+            Request::Count(keys) => {
+                let counted = self.store.count_deliveries(keys.clone()).await;
+                let done = noted(counted, "count deliveries").is_ok();
+                self.hub
+                    .borrow_mut()
+                    .counted(session, epoch, &keys, done, Timestamp::now());
+            }
+            Request::Load(keys) => {
+                let loaded = self.store.load_deliveries(keys.clone()).await;
+                let found = noted(loaded, "load messages").ok().map(|messages| {
+                    let parcels = messages.iter();
+                    parcels
+                        .map(|(key, message)| (*key, text::parcel(message)))
+                        .collect()
+                });
+                self.hub.borrow_mut().loaded(
+                    session,
+                    epoch,
+                    &keys,
+                    found.as_ref(),
+                    Timestamp::now(),
+                );
+            }
+            Request::Settle(keys) => {
+                let settled = self.store.settle_deliveries(keys.clone()).await;
+                let done = noted(settled, "settle deliveries").is_ok();
+                self.hub
+                    .borrow_mut()
+                    .settled(session, epoch, &keys, done, Timestamp::now());
+            }
+            Request::Bury(dead) => {
+                let keys: Vec<i64> = dead.iter().map(|(key, ..)| *key).collect();
+                let buried = self.store.bury_deliveries(dead).await;
+                let done = noted(buried, "make dead letters").is_ok();
+                self.hub
+                    .borrow_mut()
+                    .buried(session, epoch, &keys, done, Timestamp::now());
+            }
+            Request::Close(agent) => {
+                let closed = self.store.close_queue(&agent, session).await;
+                let done = noted(closed, "close a queue").is_ok();
+                self.hub
+                    .borrow_mut()
+                    .closed(session, epoch, done, Timestamp::now());
+            }
+        }
+    }
+
+    fn absent(&self, agent: &AgentKey) -> Vec<Uuid> {
+        let sessions = self.post.directory.lock().of_agent(agent);
+        let absent = sessions.into_iter().filter(|listed| !listed.connected);
+        absent.map(|listed| listed.session).collect()
+    }
+
+    /// Tells one connected session of an agent that more may have come into the inbox.
+    fn tell_news(&self, agent: &AgentKey) {
+        let sessions = self.post.directory.lock().of_agent(agent);
+        if let Some(listed) = sessions.into_iter().find(|listed| listed.connected) {
+            self.post.leave(listed.home, Letter::News(listed.session));
+        }
+    }
+
+    fn read(self: &Rc<Self>, letter: Letter) {
+        match letter {
+            Letter::Offer {
+                session,
+                agent,
+                entry,
+            } => self.offer(session, agent, entry),
+            Letter::News(session) => self.hub.borrow_mut().refill(session),
+            Letter::Resume {
+                session,
+                agent,
+                position,
+                place,
+                reply,
+            } => {
+                let resumed = self.resume_here(session, &agent, position, place);
+                if reply.send(resumed).is_err() {
+                    // Whoever asked is gone, and the connection with it.
+                    self.lost_here(session, place, false);
+                }
+            }
+            Letter::Said {
+                session,
+                place,
+                said,
+                reply,
+            } => {
+                let courier = Rc::clone(self);
+                tokio::task::spawn_local(async move {
+                    let heard = courier.say_here(session, place, said).await;
+                    // Whoever asked may be gone.
+                    let _ = reply.send(heard);
+                });
+            }
+            Letter::Lost {
+                session,
+                place,
+                for_good,
+            } => self.lost_here(session, place, for_good),
+            Letter::Withdraw { session, keys } => self.hub.borrow_mut().withdraw(session, keys),
+            Letter::Out { key, message } => self.outgoing.deliver(key, message),
+            Letter::Fence { key } => self.outgoing.close(key, FENCED, FENCED_REASON),
+        }
+    }
+
+    /// Gives a message to a session of this shard.
+    fn offer(self: &Rc<Self>, session: Uuid, agent: AgentKey, entry: Entry) {
+        let stored = entry.key.is_some();
+        let offered = self
+            .hub
+            .borrow_mut()
+            .offer(session, entry, Timestamp::now());
+        if offered.is_none() && stored {
+            // It has ended since: what was posted to its queue returns to the inbox.
+            let courier = Rc::clone(self);
+            tokio::task::spawn_local(async move {
+                courier.forsake(session, &agent).await;
+            });
+        }
+    }
+
+    /// Closes a queue that nobody serves.
+    async fn forsake(&self, session: Uuid, agent: &AgentKey) {
+        const AGAIN: Duration = Duration::from_secs(1);
+        loop {
+            if self.post.directory.lock().home(session).is_some() {
+                return;
+            }
+            let closed = self.store.close_queue(agent, session).await;
+            match noted(closed, "close a queue") {
+                Ok(_) => return self.tell_news(agent),
+                Err(()) => tokio::time::sleep(AGAIN).await,
+            }
+        }
+    }
+
+    /// An epoch that no session has had: the time in microseconds, and later than the one before.
+    fn new_epoch(&self) -> u64 {
+        let now = Timestamp::now().as_micros().max(0) as u64;
+        let epoch = now.max(self.epochs.get() + 1);
+        self.epochs.set(epoch);
+        epoch
+    }
+
+    /// What has happened to deliveries of this shard's sessions.
+    pub fn tally(&self) -> Tally {
+        self.hub.borrow().tally()
+    }
+
+    /// Has this run said that it sends messages which are in memory only?
+    async fn note_volatile(&self) -> Result<(), crate::store::StoreError> {
+        if !self.post.volatile.load(Ordering::Acquire) {
+            self.store.note_volatile().await?;
+            self.post.volatile.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+}
+
+/// Notes a failure of the store that nobody is told of.
+fn noted<T>(result: Result<T, crate::store::StoreError>, what: &str) -> Result<T, ()> {
+    result.map_err(|error| tracing::warn!(%error, "the store could not {what}; it is asked again"))
+}

@@ -1,0 +1,148 @@
+//! Taking up an earlier session.
+
+use std::rc::Rc;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::arguments::arguments;
+use super::delivery::topics;
+use super::operation::{Operation, Pending, Touches};
+use super::services::Context;
+use crate::delivery::courier::{Back, Claim};
+use crate::rpc::{Condition, Fault};
+
+pub(super) fn rows() -> Vec<Operation> {
+    vec![
+        Operation::later("session/resume", resume)
+            .describe(
+                "Take up an earlier session after a lost connection: what it has missed is delivered \
+                 again. recovered is false if something was missed for good, and says what.",
+            )
+            .touches(Touches::Session)
+            .writes(true),
+    ]
+}
+
+arguments! {
+    /// Of session/resume.
+    Resume {
+        /// The session to take up
+        session_id: Uuid,
+        /// The epoch that you know
+        epoch: Option<u64>,
+        /// The latest place that you have received in it (0)
+        last_seq: Option<u64>,
+        /// The resume_token of its welcome
+        token: String,
+    }
+}
+
+/// Of session/resume.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Resumed {
+    /// Nothing was missed for good: what you have not received comes again.
+    recovered: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    /// What was missed for good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost: Option<Lost>,
+    /// The session of this connection from now on.
+    session_id: Uuid,
+    /// Its epoch.
+    epoch: u64,
+    /// The latest place given away in it.
+    latest_seq: u64,
+    /// To take it up again.
+    resume_token: String,
+    /// Its topics.
+    topics: Vec<String>,
+}
+
+/// What a session has missed for good.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Lost {
+    /// Messages that were in memory only and found no room.
+    dropped: u64,
+    /// Messages whose time to live ended before.
+    expired: u64,
+    /// Messages given up after five deliveries.
+    dead: u64,
+    /// Messages in memory only that a server took with it; nobody knows how many.
+    volatile: bool,
+}
+
+fn resume(context: &Context<'_>, arguments: Resume) -> Result<Pending<Resumed>, Fault> {
+    let services = Rc::clone(context.services);
+    let session = Rc::clone(context.session);
+    let agent = session.agent();
+    let token = services.tokens.open(&arguments.token, &agent);
+    let (named, node) = token.ok_or_else(|| {
+        let message = "the token is not one of this agent's sessions";
+        Fault::new(Condition::Unauthorized, message)
+    })?;
+    if named != arguments.session_id {
+        let message = "the token is of another session";
+        return Err(Fault::new(Condition::Unauthorized, message));
+    }
+    let attendance = session.attend(&services.courier).ok_or_else(|| {
+        let message = "this wire takes no deliveries; read them with agent/inbox";
+        Fault::new(Condition::Conflict, message)
+    })?;
+    let claim = Claim {
+        session: named,
+        node,
+        position: (
+            arguments.epoch.unwrap_or(0),
+            arguments.last_seq.unwrap_or(0),
+        ),
+    };
+    Ok(Box::pin(async move {
+        let back = attendance.resume(claim).await?;
+        session.id.set(attendance.session());
+        let (recovered, reason, lost, latest_seq) = judged(&back);
+        Ok(Resumed {
+            recovered,
+            reason,
+            lost,
+            session_id: attendance.session(),
+            epoch: attendance.epoch(),
+            latest_seq,
+            resume_token: services.tokens.make(&agent, &attendance),
+            topics: topics(&attendance),
+        })
+    }))
+}
+
+/// What is told of a session that was looked for.
+fn judged(back: &Back) -> (bool, Option<&'static str>, Option<Lost>, u64) {
+    match back {
+        Back::Unknown => {
+            let reason = "unknown_session";
+            (false, Some(reason), None, 0)
+        }
+        Back::Resumed {
+            latest,
+            missed,
+            volatile,
+            ..
+        } => {
+            let lost = Lost {
+                dropped: missed.dropped,
+                expired: missed.expired,
+                dead: missed.dead,
+                volatile: *volatile,
+            };
+            let reason = match (*volatile, missed.is_nothing()) {
+                (true, _) => Some("server_restarted"),
+                (false, false) => Some("messages_lost"),
+                (false, true) => None,
+            };
+            let lost = reason.is_some().then_some(lost);
+            (reason.is_none(), reason, lost, *latest)
+        }
+    }
+}

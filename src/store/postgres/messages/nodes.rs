@@ -1,0 +1,50 @@
+//! Nodes: that they live, what they have noted of themselves, and the secret that they share.
+
+use super::super::Shard;
+use super::super::pool::Transaction;
+use super::super::query::Query;
+use super::super::rows::{column, foreign};
+use super::super::scope::Scope;
+use crate::store::StoreError;
+
+/// Says that the shard's node lives, which may be new.
+pub(in crate::store::postgres) async fn begin_node(shard: &Shard) -> Result<(), StoreError> {
+    let sql = "INSERT INTO node (id, seen_at) VALUES ($1, $2)
+        ON CONFLICT (id) DO UPDATE SET seen_at = greatest(node.seen_at, excluded.seen_at)";
+    say(shard, sql).await
+}
+
+/// Says that the shard's node lives. If others have forgotten it meanwhile, so is what it had noted,
+/// and it may have noted that it had sent volatile messages.
+pub(super) async fn keep_node(shard: &Shard) -> Result<(), StoreError> {
+    let sql = "INSERT INTO node (id, seen_at, volatile) VALUES ($1, $2, true)
+        ON CONFLICT (id) DO UPDATE SET seen_at = greatest(node.seen_at, excluded.seen_at)";
+    say(shard, sql).await
+}
+
+/// Notes that the shard's node has sent messages that are in its memory only, and that it lives.
+pub(super) async fn note_volatile(shard: &Shard) -> Result<(), StoreError> {
+    let sql = "INSERT INTO node (id, seen_at, volatile) VALUES ($1, $2, true)
+        ON CONFLICT (id) DO UPDATE
+        SET seen_at = greatest(node.seen_at, excluded.seen_at), volatile = true";
+    say(shard, sql).await
+}
+
+/// Runs `sql` with the shard's node and the time.
+async fn say(shard: &Shard, sql: &'static str) -> Result<(), StoreError> {
+    let work = async |transaction: &Transaction<'_>| {
+        let query = Query::new(sql)
+            .with(shard.node)
+            .with(shard.now().as_micros());
+        transaction.commit(vec![query]).await.map(drop)
+    };
+    shard.pool.transact(Scope::operator(), work).await
+}
+
+/// The secret of sessions.
+pub(super) async fn session_secret(shard: &Shard) -> Result<Vec<u8>, StoreError> {
+    let sql = "SELECT value FROM secret WHERE name = 'session'";
+    let queries = vec![Query::new(sql)];
+    let answers = shard.pool.read(&Scope::operator(), queries).await?;
+    Ok(column(answers[0].first().ok_or_else(foreign)?, 0)?)
+}

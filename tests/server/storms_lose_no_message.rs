@@ -1,0 +1,351 @@
+//! Agents that lose their connections again and again, and a server that is killed under them: what
+//! a sender was told is taken arrives, at its agent and nowhere else, and in order.
+//!
+//! ```text
+//! STORM_CLIENTS=100 STORM_DISCONNECTS=1000 STORM_KILLS=200 \
+//!     cargo nextest run --release --test server storms_lose_no_message
+//! ```
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use crate::harness::{Client, Server, connect_over, launch, on_both};
+
+const SENDERS: usize = 4;
+/// A connection that says nothing for so long is taken for dead.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Time for the last messages to arrive.
+const END: Duration = Duration::from_secs(60);
+
+fn number(name: &str, default: usize) -> usize {
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
+}
+
+/// What everybody knows.
+struct World {
+    address: Cell<SocketAddr>,
+    clients: usize,
+    /// Senders go on.
+    sending: Cell<bool>,
+    /// Receivers go on.
+    receiving: Cell<bool>,
+    disconnects: Cell<usize>,
+    disconnects_max: usize,
+    /// Acknowledged messages by id: sender and number.
+    acked: RefCell<Vec<HashMap<String, (usize, u64)>>>,
+    /// Ids that each client has received.
+    received: RefCell<Vec<HashSet<String>>>,
+    wrong: RefCell<Vec<String>>,
+    recovered: Cell<(usize, usize)>,
+    seed: Cell<u64>,
+}
+
+impl World {
+    fn chance(&self, end: u64) -> u64 {
+        let mut x = self.seed.get();
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        self.seed.set(x);
+        x % end
+    }
+
+    fn missing(&self) -> Vec<(usize, String)> {
+        let (acked, received) = (self.acked.borrow(), self.received.borrow());
+        let mut missing = Vec::new();
+        for (client, acked) in acked.iter().enumerate() {
+            let lost = acked.keys().filter(|id| !received[client].contains(*id));
+            missing.extend(lost.map(|id| (client, id.clone())));
+        }
+        missing
+    }
+}
+
+async fn open(world: &World, fields: &[(&str, &str)]) -> Option<Client> {
+    let address = world.address.get();
+    let stream = timeout(PATIENCE, TcpStream::connect(address))
+        .await
+        .ok()?
+        .ok()?;
+    stream.set_nodelay(true).ok()?;
+    // A server that is killed meanwhile lets the handshake fail.
+    let opening = tokio::task::spawn_local({
+        let fields: Vec<(String, String)> = fields
+            .iter()
+            .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+            .collect();
+        async move {
+            let fields: Vec<(&str, &str)> = fields
+                .iter()
+                .map(|(a, b)| (a.as_str(), b.as_str()))
+                .collect();
+            connect_over(stream, address, "/", &fields).await
+        }
+    });
+    opening.await.ok()
+}
+
+async fn receive(client: &mut Client) -> Option<Value> {
+    let message = timeout(PATIENCE, client.next()).await.ok()?.ok()?;
+    serde_json::from_slice(&message).ok()
+}
+
+async fn answer(client: &mut Client, method: &str, params: Value) -> Option<Value> {
+    let id = client.try_post(method, params).await?;
+    loop {
+        let message = receive(client).await?;
+        if message["id"] == id {
+            return Some(message);
+        }
+    }
+}
+
+async fn sender(world: Rc<World>, index: usize) {
+    let name = format!("sender{index}");
+    let mut n = 0;
+    while world.sending.get() {
+        let Some(mut client) = open(&world, &[("X-Agent-ID", &name)]).await else {
+            sleep(Duration::from_millis(5)).await;
+            continue;
+        };
+        while world.sending.get() {
+            n += 1;
+            let to = world.chance(world.clients as u64) as usize;
+            let params = json!({
+                "to": {"agent": format!("client{to}")}, "body": {"sender": index, "n": n, "to": to}, "ttl": 3600,
+            });
+            let Some(taken) = answer(&mut client, "agent/send", params).await else {
+                break;
+            };
+            if let Some(id) = taken["result"]["message_id"].as_str() {
+                world.acked.borrow_mut()[to].insert(id.to_owned(), (index, n));
+            }
+            sleep(Duration::from_millis(world.chance(3))).await;
+        }
+    }
+}
+
+async fn receiver(world: Rc<World>, index: usize) {
+    let name = format!("client{index}");
+    let mut position: Option<(Value, u64)> = None;
+    while world.receiving.get() {
+        let fields = [
+            ("X-Agent-ID", name.as_str()),
+            ("Sec-WebSocket-Protocol", "tmws.v1"),
+        ];
+        let Some(mut client) = open(&world, &fields).await else {
+            sleep(Duration::from_millis(5)).await;
+            continue;
+        };
+        let Some(welcome) = receive(&mut client).await else {
+            continue;
+        };
+        let fresh = world.chance(10) == 0;
+        let mut waiting = Vec::new();
+        match position.take().filter(|_| !fresh) {
+            Some((known, last_seq)) => {
+                let params = json!({
+                    "session_id": known["session_id"], "epoch": known["epoch"],
+                    "token": known["resume_token"], "last_seq": last_seq,
+                });
+                let Some(id) = client.try_post("session/resume", params).await else {
+                    position = Some((known, last_seq));
+                    continue;
+                };
+                let back = loop {
+                    match receive(&mut client).await {
+                        Some(message) if message["id"] == id => break Some(message),
+                        Some(message) => waiting.push(message),
+                        None => break None,
+                    }
+                };
+                let Some(back) = back else {
+                    position = Some((known, last_seq));
+                    continue;
+                };
+                let result = &back["result"];
+                let (yes, no) = world.recovered.get();
+                world.recovered.set(if result["recovered"] == true {
+                    (yes + 1, no)
+                } else {
+                    (yes, no + 1)
+                });
+                if result["session_id"].is_null() {
+                    // The store could not say; the next attempt does.
+                    position = Some((known, last_seq));
+                    continue;
+                }
+                let same = result["epoch"] == known["epoch"];
+                position = Some((result.clone(), if same { last_seq } else { 0 }));
+            }
+            None => position = Some((welcome["params"].clone(), 0)),
+        }
+        attend(&world, index, &mut client, &mut position, waiting).await;
+    }
+}
+
+/// Takes deliveries until the connection ends.
+async fn attend(
+    world: &World,
+    index: usize,
+    client: &mut Client,
+    position: &mut Option<(Value, u64)>,
+    mut waiting: Vec<Value>,
+) {
+    let mut latest = HashMap::new();
+    let mut left = 1 + world.chance(20);
+    waiting.reverse();
+    while world.receiving.get() {
+        let message = match waiting.pop() {
+            Some(message) => message,
+            None => match timeout(Duration::from_millis(200), client.next()).await {
+                Err(_) => continue,
+                Ok(Err(_)) => return,
+                Ok(Ok(bytes)) => serde_json::from_slice(&bytes).unwrap(),
+            },
+        };
+        if message["method"] != "notifications/delivery" {
+            continue;
+        }
+        let params = &message["params"];
+        let (known, last_seq) = position.as_mut().unwrap();
+        let mut wrong = Vec::new();
+        if params["epoch"] != known["epoch"] {
+            wrong.push(format!(
+                "epoch {} where {} was told",
+                params["epoch"], known["epoch"]
+            ));
+        }
+        let body = &params["body"];
+        if body["to"] != index {
+            wrong.push(format!("client {index} got {body}"));
+        }
+        if params["delivery"] == 1 {
+            let n = body["n"].as_u64().unwrap();
+            let before = latest
+                .insert(body["sender"].as_u64().unwrap(), n)
+                .unwrap_or(0);
+            if before > n {
+                wrong.push(format!(
+                    "client {index}: {n} after {before} of sender {}",
+                    body["sender"]
+                ));
+            }
+        }
+        world.wrong.borrow_mut().extend(wrong);
+        let seq = params["seq"].as_u64().unwrap();
+        *last_seq = seq.max(*last_seq);
+        let id = params["id"].as_str().unwrap().to_owned();
+        world.received.borrow_mut()[index].insert(id);
+        let ack = json!({"acks": [{"seq": seq, "delivery": params["delivery"]}]});
+        if client.try_post("session/ack", ack).await.is_none() {
+            return;
+        }
+        left = left.saturating_sub(1);
+        if left == 0 && world.disconnects.get() < world.disconnects_max {
+            world.disconnects.set(world.disconnects.get() + 1);
+            return;
+        }
+    }
+}
+
+async fn dead_letters(world: &World) -> HashSet<String> {
+    let mut ids = HashSet::new();
+    for index in 0..world.clients {
+        let name = format!("client{index}");
+        let mut client = open(world, &[("X-Agent-ID", &name)])
+            .await
+            .expect("a connection");
+        let params = json!({"limit": 100});
+        let page = answer(&mut client, "dlq/list", params)
+            .await
+            .expect("an answer");
+        for letter in page["result"]["dead_letters"].as_array().expect("letters") {
+            ids.insert(letter["message_id"].as_str().unwrap().to_owned());
+        }
+    }
+    ids
+}
+
+#[test]
+fn storms_lose_no_message() {
+    let clients = number("STORM_CLIENTS", 12);
+    let disconnects_max = number("STORM_DISCONNECTS", 100);
+    let kills = number("STORM_KILLS", 3);
+    on_both(async |io| {
+        let data = tempfile::tempdir().unwrap();
+        let start = || {
+            launch(&["--io", io, "--shards", "2"])
+                .data(data.path())
+                .start()
+        };
+        let mut server: Server = start();
+        let world = Rc::new(World {
+            address: Cell::new(server.ws),
+            clients,
+            sending: Cell::new(true),
+            receiving: Cell::new(true),
+            disconnects: Cell::new(0),
+            disconnects_max,
+            acked: RefCell::new(vec![HashMap::new(); clients]),
+            received: RefCell::new(vec![HashSet::new(); clients]),
+            wrong: RefCell::default(),
+            recovered: Cell::default(),
+            seed: Cell::new(0x5EED),
+        });
+        let local = tokio::task::LocalSet::new();
+        for index in 0..SENDERS {
+            local.spawn_local(sender(Rc::clone(&world), index));
+        }
+        for index in 0..clients {
+            local.spawn_local(receiver(Rc::clone(&world), index));
+        }
+        local
+            .run_until(async {
+                for _ in 0..kills {
+                    sleep(Duration::from_millis(200 + world.chance(800))).await;
+                    server.kill();
+                    server = start();
+                    world.address.set(server.ws);
+                }
+                let started = Instant::now();
+                while world.disconnects.get() < disconnects_max && started.elapsed() < END {
+                    sleep(Duration::from_millis(50)).await;
+                }
+                world.sending.set(false);
+                let started = Instant::now();
+                let missing = loop {
+                    let mut missing = world.missing();
+                    if !missing.is_empty() {
+                        let dead = dead_letters(&world).await;
+                        missing.retain(|(_, id)| !dead.contains(id));
+                    }
+                    if missing.is_empty() || started.elapsed() > END {
+                        break missing;
+                    }
+                    sleep(Duration::from_millis(100)).await;
+                };
+                world.receiving.set(false);
+                assert_eq!(missing, [], "acknowledged, and neither received nor dead");
+            })
+            .await;
+        assert_eq!(*world.wrong.borrow(), Vec::<String>::new());
+        let acked: usize = world.acked.borrow().iter().map(HashMap::len).sum();
+        assert!(
+            acked > 100 && world.disconnects.get() > disconnects_max / 2,
+            "{acked} acknowledged"
+        );
+        let (yes, no) = world.recovered.get();
+        assert!(yes > 0, "recovered {yes} times, not {no} times");
+    });
+}
