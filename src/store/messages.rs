@@ -26,7 +26,8 @@ pub struct Settled {
 /// A queue as its session finds it again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queue {
-    /// What waits in it, by key.
+    /// What waits in it, as it was sent: by the message's id, which grows with time, since what was
+    /// moved and copied has keys that say nothing.
     pub waiting: Vec<Outline>,
     /// Is the session known here? It is once a message was posted to its queue, as long as the queue
     /// was not closed.
@@ -53,7 +54,7 @@ pub trait Messages {
     /// is copied once and is not returned to the inbox when its own queue is closed. No more is copied
     /// than the agent may have waiting; the rest comes when its queue is closed. Answers everything
     /// that waits in the queue and came into it in this way, now or before: so an answer that was
-    /// lost is made up for by asking again.
+    /// lost is made up for by asking again. In the order of [`Queue::waiting`].
     fn fill_queue(
         &self,
         agent: &AgentKey,

@@ -46,6 +46,8 @@ struct World {
     /// Ids that each client has received.
     received: RefCell<Vec<HashSet<String>>>,
     wrong: RefCell<Vec<String>>,
+    /// Messages that came after a later one of their sender: two ids, and what to say of them.
+    overtaken: RefCell<Vec<(String, String, String)>>,
     recovered: Cell<(usize, usize)>,
     seed: Cell<u64>,
 }
@@ -230,22 +232,22 @@ async fn attend(
         if body["to"] != index {
             wrong.push(format!("client {index} got {body}"));
         }
-        if params["delivery"] == 1 {
+        let id = params["id"].as_str().unwrap().to_owned();
+        let is_new = !world.received.borrow()[index].contains(&id);
+        if params["delivery"] == 1 && is_new {
             let n = body["n"].as_u64().unwrap();
-            let before = latest
-                .insert(body["sender"].as_u64().unwrap(), n)
-                .unwrap_or(0);
+            let sender = body["sender"].as_u64().unwrap();
+            let (before, other): (u64, String) =
+                latest.insert(sender, (n, id.clone())).unwrap_or_default();
             if before > n {
-                wrong.push(format!(
-                    "client {index}: {n} after {before} of sender {}",
-                    body["sender"]
-                ));
+                let what = format!("client {index}: {n} after {before} of sender {sender}");
+                let mut overtaken = world.overtaken.borrow_mut();
+                overtaken.push((id.clone(), other, what));
             }
         }
         world.wrong.borrow_mut().extend(wrong);
         let seq = params["seq"].as_u64().unwrap();
         *last_seq = seq.max(*last_seq);
-        let id = params["id"].as_str().unwrap().to_owned();
         world.received.borrow_mut()[index].insert(id);
         let ack = json!({"acks": [{"seq": seq, "delivery": params["delivery"]}]});
         if client.try_post("session/ack", ack).await.is_none() {
@@ -300,6 +302,7 @@ fn storms_lose_no_message() {
             acked: RefCell::new(vec![HashMap::new(); clients]),
             received: RefCell::new(vec![HashSet::new(); clients]),
             wrong: RefCell::default(),
+            overtaken: RefCell::default(),
             recovered: Cell::default(),
             seed: Cell::new(0x5EED),
         });
@@ -340,6 +343,13 @@ fn storms_lose_no_message() {
             })
             .await;
         assert_eq!(*world.wrong.borrow(), Vec::<String>::new());
+        // Whoever was not told that a message is taken knows nothing of its order.
+        let acked = world.acked.borrow();
+        let is_acked = |id: &String| acked.iter().any(|acked| acked.contains_key(id));
+        let mut overtaken = world.overtaken.take();
+        overtaken.retain(|(id, other, _)| is_acked(id) && is_acked(other));
+        assert_eq!(overtaken, []);
+        drop(acked);
         let acked: usize = world.acked.borrow().iter().map(HashMap::len).sum();
         assert!(
             acked > 100 && world.disconnects.get() > disconnects_max / 2,

@@ -17,7 +17,8 @@ use crate::domain::{AgentKey, Timestamp};
 use crate::store::StoreError;
 
 /// So long a new session waits before it is filled from the store: its client may be about to take an
-/// earlier session up, and what is delivered to that one is not for this one.
+/// earlier session up, and what is delivered to that one is not for this one. Messages of that time go
+/// to the agent's other sessions, if it has any, and are copied from those that are absent.
 const GRACE: Duration = Duration::from_millis(500);
 
 /// That a connection takes the deliveries of a session; it ends when this is dropped.
@@ -78,6 +79,7 @@ impl Courier {
         let courier = Rc::clone(self);
         tokio::task::spawn_local(async move {
             tokio::time::sleep(GRACE).await;
+            courier.post.directory.lock().list(session);
             courier.hub.borrow_mut().start(session);
             courier.turn();
         });
@@ -109,7 +111,9 @@ impl Courier {
             .hub
             .borrow_mut()
             .resume(session, agent, position, place, now)?;
-        self.post.directory.lock().set_connected(session, true);
+        let mut directory = self.post.directory.lock();
+        directory.set_connected(session, true);
+        directory.list(session);
         Some(resumed)
     }
 
@@ -202,7 +206,11 @@ impl Courier {
         // Of a node that nobody knows any more, nobody knows what it kept in memory.
         let volatile = queue.volatile.unwrap_or(true);
         let epoch = self.new_epoch();
-        self.post.directory.lock().enter(session, agent, self.shard);
+        {
+            let mut directory = self.post.directory.lock();
+            directory.enter(session, agent, self.shard);
+            directory.list(session);
+        }
         let (agent, now) = (agent.clone(), Timestamp::now());
         self.hub
             .borrow_mut()

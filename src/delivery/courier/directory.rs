@@ -21,6 +21,8 @@ struct Known {
     home: usize,
     agent: AgentKey,
     connected: bool,
+    /// Gets its agent's messages.
+    listed: bool,
 }
 
 /// The sessions. It is locked for moments only, and never while anything waits.
@@ -33,14 +35,25 @@ pub(super) struct Directory {
 }
 
 impl Directory {
+    /// Notes a session. It gets its agent's messages from now on if nobody else does; otherwise once
+    /// it is [listed](Self::list).
     pub(super) fn enter(&mut self, session: Uuid, agent: &AgentKey, home: usize) {
+        let sessions = self.agents.entry(agent.clone()).or_default();
         let known = Known {
             home,
             agent: agent.clone(),
             connected: true,
+            listed: sessions.is_empty(),
         };
         if self.sessions.insert(session, known).is_none() {
-            self.agents.entry(agent.clone()).or_default().push(session);
+            sessions.push(session);
+        }
+    }
+
+    /// Has a session get its agent's messages.
+    pub(super) fn list(&mut self, session: Uuid) {
+        if let Some(known) = self.sessions.get_mut(&session) {
+            known.listed = true;
         }
     }
 
@@ -71,10 +84,15 @@ impl Directory {
         self.sessions.get(&session).map(|known| known.home)
     }
 
-    /// The sessions of an agent.
+    /// The sessions of an agent that get its messages.
     pub(super) fn of_agent(&self, agent: &AgentKey) -> Vec<Listed> {
         let sessions = self.agents.get(agent);
-        let sessions = sessions.into_iter().flatten();
+        let is_listed = |session: &&Uuid| {
+            self.sessions
+                .get(*session)
+                .is_some_and(|known| known.listed)
+        };
+        let sessions = sessions.into_iter().flatten().filter(is_listed);
         sessions
             .filter_map(|session| self.listed(*session))
             .collect()

@@ -29,7 +29,7 @@ const FILLED: &str = concat!(
     "SELECT ",
     outline_columns!(),
     " FROM delivery
-     WHERE namespace = $1 AND agent = $2 AND session = $3 AND filled ORDER BY key"
+     WHERE namespace = $1 AND agent = $2 AND session = $3 AND filled ORDER BY message, key"
 );
 
 /// Copies what waits for sessions that are absent or whose node is gone, each message once and no
@@ -118,7 +118,7 @@ pub(super) async fn resume(
     let look = concat!(
         "SELECT ",
         outline_columns!(),
-        " FROM delivery WHERE namespace = $1 AND agent = $2 AND session = $3 ORDER BY key"
+        " FROM delivery WHERE namespace = $1 AND agent = $2 AND session = $3 ORDER BY message, key"
     );
     let work = async |transaction: &Transaction<'_>| {
         let wait = of_agent(wait, agent).with(session);

@@ -42,7 +42,7 @@ fn filled(
         "SELECT ",
         outline_columns!(),
         " FROM delivery
-         WHERE namespace = ?1 AND agent = ?2 AND session = ?3 AND filled = 1 ORDER BY key"
+         WHERE namespace = ?1 AND agent = ?2 AND session = ?3 AND filled = 1 ORDER BY message, key"
     ))?;
     let queue = (&*agent.namespace, &*agent.agent, session.as_bytes());
     let filled = statement.query_map(queue, outline)?;
@@ -205,7 +205,7 @@ pub(super) fn resume(
     let mut statement = batch.connection.prepare_cached(concat!(
         "SELECT ",
         outline_columns!(),
-        " FROM delivery WHERE namespace = ?1 AND agent = ?2 AND session = ?3 ORDER BY key"
+        " FROM delivery WHERE namespace = ?1 AND agent = ?2 AND session = ?3 ORDER BY message, key"
     ))?;
     let values = (&*agent.namespace, &*agent.agent, session.as_bytes());
     let waiting = statement.query_map(values, outline)?;
