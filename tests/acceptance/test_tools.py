@@ -13,6 +13,8 @@ CORE = [
 MORE = [
     "get_memory", "update_memory", "delete_memory", "share_memory", "memory_history", "memory_stats", "list_agents",
     "agent_capabilities", "embedding_status", "switch_embedding", "export_memories", "import_memories",
+    "send_message", "broadcast_message", "check_inbox", "ack_messages",
+    "list_dead_letters", "retry_dead_letter", "purge_dead_letters",
 ]  # fmt: skip
 # Every name of an operation that SPEC 6 and 16 give: method, tool, aliases.
 NAMES = [
@@ -30,6 +32,13 @@ NAMES = [
     ["agent/info", "get_current_agent", "get_agent_info"],
     ["agent/capabilities", "agent_capabilities"],
     ["agent/list", "list_agents"],
+    ["agent/send", "send_message"],
+    ["agent/broadcast", "broadcast_message"],
+    ["agent/inbox", "check_inbox"],
+    ["agent/ack", "ack_messages"],
+    ["dlq/list", "list_dead_letters"],
+    ["dlq/retry", "retry_dead_letter"],
+    ["dlq/purge", "purge_dead_letters"],
     ["embedding/status", "embedding_status"],
     ["memory/export", "export_memories"],
     ["memory/import", "import_memories"],
