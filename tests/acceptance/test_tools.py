@@ -129,6 +129,11 @@ def test_every_name_works_as_a_method_and_as_a_tool(client, agent, operation):
             "agent/register": {"agent_id": agent},
             "agent/switch": {"agent_id": agent},
             "memory/import": {"records": []},
+            "agent/send": {"to": {"agent": "friend"}, "body": {"of": name}},
+            "agent/broadcast": {"body": name},
+            "agent/ack": {"ids": [memory["id"]]},
+            "dlq/retry": {"all": True},
+            "dlq/purge": {"id": memory["id"]},
         }.get(operation[0], {"id": memory["id"]} if operation[0] in ("memory/get", "memory/history") else {})
         if operation[0] == "memory/delete":
             assert client.result(name, id=memory["id"])["deleted"] is True
