@@ -320,8 +320,7 @@ impl World {
         if resumed.known_position {
             self.note_reach(hub, connection, position.1);
         }
-        let recovered =
-            resumed.missed.is_nothing() && (resumed.known_position || !self.server.lost_volatile);
+        let recovered = resumed.missed.is_nothing() && !resumed.volatile;
         if recovered && resumed.known_position {
             self.check_no_gap(hub, session, position.1);
         }
@@ -575,6 +574,7 @@ impl World {
         self.register(session, hub, agent);
         self.bind(connection, session);
         let now = self.now;
+        let waiting = (waiting, self.server.lost_volatile);
         self.server.hubs[hub].restore(session, key(agent), epoch, waiting, connection, now);
         let recovered = Some(!self.server.lost_volatile);
         self.down(

@@ -50,8 +50,6 @@ pub enum Back {
         epoch: u64,
         /// The latest place of it.
         latest: u64,
-        /// The client's position is of this epoch.
-        known_position: bool,
         /// What it has missed for good.
         missed: Missed,
         /// Messages that were in memory only may have been lost with an earlier server.
@@ -184,9 +182,8 @@ impl Courier {
             return Ok(resumed.map_or(Back::Unknown, |resumed| Back::Resumed {
                 epoch: resumed.epoch,
                 latest: resumed.latest,
-                known_position: resumed.known_position,
                 missed: resumed.missed,
-                volatile: false,
+                volatile: resumed.volatile,
             }));
         }
         let queue = match self.store.resume_queue(agent, session, node).await {
@@ -214,12 +211,11 @@ impl Courier {
         let (agent, now) = (agent.clone(), Timestamp::now());
         self.hub
             .borrow_mut()
-            .restore(session, agent, epoch, queue.waiting, place, now);
+            .restore(session, agent, epoch, (queue.waiting, volatile), place, now);
         self.turn();
         Ok(Back::Resumed {
             epoch,
             latest: 0,
-            known_position: false,
             missed: Missed::default(),
             volatile,
         })
@@ -278,13 +274,6 @@ impl Attendance {
     pub fn topics(&self) -> Vec<Box<str>> {
         let directory = self.courier.post.directory.lock();
         directory.topics_of(self.session.get())
-    }
-
-    /// Messages that wait for their first delivery, and those that wait to be settled; none if the
-    /// session is with another shard.
-    pub fn depth(&self) -> Option<(usize, usize)> {
-        let hub = self.courier.hub.borrow();
-        hub.get(self.session.get()).map(|held| held.queue().depth())
     }
 
     /// Ends the session for good: its client will not come back for it.

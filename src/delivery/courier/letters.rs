@@ -112,11 +112,6 @@ impl Post {
         };
         self.piles.iter().any(full)
     }
-
-    /// Sessions that take deliveries, and of these those with a connection.
-    pub fn sessions(&self) -> (usize, usize) {
-        self.directory.lock().counts()
-    }
 }
 
 /// A refusal that a store error is to its caller.

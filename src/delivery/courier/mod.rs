@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::hub::{Effect, Hub, Request};
 use super::outlet::Outgoing;
-use super::queue::{Entry, Tally};
+use super::queue::Entry;
 use crate::config::limits::SESSION_WINDOW_SECONDS;
 use crate::domain::{AgentKey, Timestamp};
 use crate::store::Store;
@@ -336,11 +336,6 @@ impl Courier {
         let epoch = now.max(self.epochs.get() + 1);
         self.epochs.set(epoch);
         epoch
-    }
-
-    /// What has happened to deliveries of this shard's sessions.
-    pub fn tally(&self) -> Tally {
-        self.hub.borrow().tally()
     }
 
     /// Has this run said that it sends messages which are in memory only?

@@ -1,5 +1,6 @@
 //! Sending: who receives a message, the store, and then their queues.
 
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -104,19 +105,17 @@ impl Courier {
                 agents.into_iter().map(of_agent).collect()
             }
             Target::Topic(namespace, topic) => {
-                let mut by_agent: Vec<Recipient> = Vec::new();
+                let mut by_agent = BTreeMap::<AgentKey, Vec<Listed>>::new();
                 for (agent, listed) in directory.subscribers(namespace, topic) {
-                    match by_agent.iter_mut().find(|(known, _)| *known == agent) {
-                        Some((_, sessions)) => sessions.push(listed),
-                        None => by_agent.push((agent, vec![listed])),
-                    }
+                    by_agent.entry(agent).or_default().push(listed);
                 }
-                by_agent
+                by_agent.into_iter().collect()
             }
         };
+        let exclude: HashSet<&AgentKey> = sending.exclude.iter().collect();
         let to_many = !matches!(sending.to, Target::Agent(_));
         let is_sender = |agent: &AgentKey| to_many && *agent == sending.message.sender;
-        recipients.retain(|(agent, _)| !sending.exclude.contains(agent) && !is_sender(agent));
+        recipients.retain(|(agent, _)| !exclude.contains(agent) && !is_sender(agent));
         recipients
     }
 

@@ -87,9 +87,7 @@ impl<C: Copy + PartialEq> Hub<C> {
         };
         if done && !held.late {
             let agent = held.agent.clone();
-            if let Some(held) = self.sessions.remove(&session) {
-                self.tally += held.queue.tally();
-            }
+            self.sessions.remove(&session);
             self.effects.push(Effect::Ended { session, agent });
             return;
         }

@@ -30,8 +30,11 @@ pub struct Held<C> {
     pub(super) queue: SessionQueue,
     pub(super) connection: Option<C>,
     pub(super) stage: Stage,
-    /// Offered before the queue was filled.
+    /// It was found in the store, and an earlier server may have taken messages with it.
+    pub(super) volatile: bool,
+    /// Offered before the queue was filled, and the bytes of their texts.
     parked: Vec<Entry>,
+    parked_bytes: usize,
     /// When it ends, unless a connection comes.
     pub(super) ends: Option<Timestamp>,
     /// When the store is to be asked again.
@@ -58,7 +61,9 @@ impl<C> Held<C> {
             queue,
             connection,
             stage,
+            volatile: false,
             parked: Vec::new(),
+            parked_bytes: 0,
             ends: None,
             again: None,
             closing: false,
@@ -80,11 +85,12 @@ impl<C> Held<C> {
         match self.stage {
             Stage::Serving => self.queue.offer(entry, now),
             Stage::Waiting | Stage::Filling => {
-                let parked: usize = self.parked.iter().map(Entry::held).sum();
-                let Some(entry) = entry.fitted(QUEUED_BYTES_MAX.saturating_sub(parked)) else {
+                let room = QUEUED_BYTES_MAX.saturating_sub(self.parked_bytes);
+                let Some(entry) = entry.fitted(room) else {
                     self.queue.refuse();
                     return false;
                 };
+                self.parked_bytes += entry.held();
                 self.parked.push(entry);
                 true
             }
@@ -107,6 +113,7 @@ impl<C> Held<C> {
         if self.stage == Stage::Filling {
             self.stage = Stage::Serving;
         }
+        self.parked_bytes = 0;
         for entry in self.parked.drain(..) {
             self.queue.offer(entry, now);
         }
@@ -116,6 +123,7 @@ impl<C> Held<C> {
     pub(super) fn withdraw(&mut self, keys: Vec<i64>) {
         let is_gone = |entry: &Entry| entry.key.is_some_and(|key| keys.contains(&key));
         self.parked.retain(|entry| !is_gone(entry));
+        self.parked_bytes = self.parked.iter().map(Entry::held).sum();
         self.queue.withdraw(keys);
     }
 

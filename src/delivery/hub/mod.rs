@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::queue::{Action, Entry, Missed, Parcel, SessionQueue, Tally};
+use super::queue::{Action, Entry, Missed, Parcel, SessionQueue};
 use crate::domain::{AgentKey, DeathCause, Outline, Timestamp};
 
 mod answers;
@@ -95,6 +95,8 @@ pub struct Resumed {
     pub known_position: bool,
     /// What it has missed for good.
     pub missed: Missed,
+    /// It may have missed messages that were in memory only, with an earlier server.
+    pub volatile: bool,
 }
 
 /// Sessions that began on one shard. `C` names a connection, on whatever shard.
@@ -108,8 +110,6 @@ pub struct Hub<C> {
     effects: Vec<Effect<C>>,
     actions: Vec<Action>,
     window_ms: u64,
-    /// Of sessions that have left.
-    tally: Tally,
 }
 
 impl<C: Copy + PartialEq> Hub<C> {
@@ -122,7 +122,6 @@ impl<C: Copy + PartialEq> Hub<C> {
             effects: Vec::new(),
             actions: Vec::new(),
             window_ms,
-            tally: Tally::default(),
         }
     }
 
@@ -215,6 +214,8 @@ impl<C: Copy + PartialEq> Hub<C> {
         let missed = held
             .queue
             .reconnect(known_position.then_some(last_seq), now);
+        // Whoever knows this epoch was told what came before it.
+        let volatile = held.volatile && !known_position;
         let (epoch, latest) = (held.epoch, held.queue.latest());
         self.dirty.push(session);
         self.start(session);
@@ -224,22 +225,24 @@ impl<C: Copy + PartialEq> Hub<C> {
             latest,
             known_position,
             missed,
+            volatile,
         })
     }
 
     /// A session that was found in the store goes on here, in a new epoch. What waits in the agent's
-    /// inbox comes after.
+    /// inbox comes after. `volatile` if messages that were in memory only may be lost.
     pub fn restore(
         &mut self,
         session: Uuid,
         agent: AgentKey,
         epoch: u64,
-        waiting: Vec<Outline>,
+        (waiting, volatile): (Vec<Outline>, bool),
         connection: C,
         now: Timestamp,
     ) {
         self.open(session, agent, epoch, connection);
         if let Some(held) = self.sessions.get_mut(&session) {
+            held.volatile = volatile;
             for outline in waiting {
                 held.queue.offer(Entry::found(outline), now);
             }
@@ -248,27 +251,9 @@ impl<C: Copy + PartialEq> Hub<C> {
         self.start(session);
     }
 
-    /// Sessions held, and of these those with a connection.
-    pub fn len(&self) -> (usize, usize) {
-        let connected = self
-            .sessions
-            .values()
-            .filter(|held| held.connection.is_some());
-        (self.sessions.len(), connected.count())
-    }
-
     /// One session.
     pub fn get(&self, session: Uuid) -> Option<&Held<C>> {
         self.sessions.get(&session)
-    }
-
-    /// What has happened in all sessions so far.
-    pub fn tally(&self) -> Tally {
-        let mut tally = self.tally;
-        for held in self.sessions.values() {
-            tally += held.queue.tally();
-        }
-        tally
     }
 
     pub(super) fn of_epoch(&mut self, session: Uuid, epoch: u64) -> Option<&mut Held<C>> {
@@ -281,3 +266,6 @@ impl<C: Copy + PartialEq> Hub<C> {
         held.filter(|held| held.connection == Some(connection))
     }
 }
+
+#[cfg(test)]
+mod tests;

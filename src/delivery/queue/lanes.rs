@@ -175,11 +175,6 @@ impl Lanes {
         self.expiry
     }
 
-    /// Entries in all lanes.
-    pub(super) fn len(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.entries.len()).sum()
-    }
-
     /// Bytes of texts that are held.
     pub(super) fn held(&self) -> usize {
         self.held

@@ -214,14 +214,6 @@ impl SessionQueue {
         self.latest
     }
 
-    /// Messages that wait for their first delivery, and those that wait to be settled.
-    pub fn depth(&self) -> (usize, usize) {
-        (
-            self.lanes.len() + self.staged.len(),
-            self.window.len() + self.settling.len(),
-        )
-    }
-
     /// Bytes of messages held.
     pub fn bytes(&self) -> usize {
         self.lanes.held() + self.window.bytes()
