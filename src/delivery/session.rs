@@ -111,6 +111,11 @@ impl Session {
         self.connection.set(Some(key));
     }
 
+    /// Can deliveries reach its client?
+    pub fn has_connection(&self) -> bool {
+        self.connection.get().is_some()
+    }
+
     /// Has deliveries come by its connection; `None` if they cannot.
     pub fn attend(&self, courier: &Rc<Courier>) -> Option<Rc<Attendance>> {
         let key = self.connection.get()?;

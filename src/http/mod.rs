@@ -5,6 +5,7 @@
 
 mod answer;
 mod body;
+mod broadcast;
 mod connection;
 mod cors;
 mod mcp;

@@ -11,7 +11,7 @@ use sonic_rs::JsonValueTrait;
 
 use super::answer::{self, Answer, Payload};
 use super::body::{is_json, read};
-use super::{Http, cors, mcp};
+use super::{Http, broadcast, cors, mcp};
 use crate::delivery::Session;
 use crate::rpc::{Condition, Fault, json};
 use crate::shard::Listener;
@@ -115,6 +115,15 @@ async fn route(http: &Http, request: Request<Incoming>) -> Result<Answer, Fault>
             Ok(answer::json(StatusCode::OK, body))
         }
         "/ws/mcp" | "/ws" => Ok(answer::upgrade_required()),
+        path if path.starts_with(broadcast::PATH) && request.method() != Method::POST => {
+            Ok(answer::method_not_allowed("POST"))
+        }
+        path if path.starts_with(broadcast::PATH) => {
+            let (head, text) = json_body(request).await?;
+            let arguments = broadcast::arguments(&path[broadcast::PATH.len()..], &text)?;
+            let body = run(http, &head, "agent/send", &arguments).await?;
+            Ok(answer::json(StatusCode::OK, body))
+        }
         path => Err(Fault::new(
             Condition::NotFound,
             format!("there is nothing at {path}"),
@@ -190,6 +199,24 @@ async fn call<B>(
 
 /// Runs an operation whose arguments are the request's body.
 async fn post(http: &Http, request: Request<Incoming>, operation: &str) -> Result<Vec<u8>, Fault> {
+    let (head, body) = json_body(request).await?;
+    run(http, &head, operation, &body).await
+}
+
+/// Runs an operation with JSON text that was checked.
+async fn run(
+    http: &Http,
+    head: &Request<()>,
+    operation: &str,
+    arguments: &[u8],
+) -> Result<Vec<u8>, Fault> {
+    let text = std::str::from_utf8(arguments)
+        .map_err(|_| Fault::new(Condition::InvalidJson, "the body is not UTF-8"))?;
+    call(http, head, operation, Some(text)).await
+}
+
+/// Reads the body of a request, which must be JSON.
+async fn json_body(request: Request<Incoming>) -> Result<(Request<()>, Vec<u8>), Fault> {
     if let Some(content_type) = request.headers().get(CONTENT_TYPE)
         && !is_json(content_type)
     {
@@ -212,5 +239,5 @@ async fn post(http: &Http, request: Request<Incoming>, operation: &str) -> Resul
             format!("not JSON: {}", json::reason(&error)),
         )
     })?;
-    call(http, &Request::from_parts(head, ()), operation, Some(text)).await
+    Ok((Request::from_parts(head, ()), body.to_vec()))
 }

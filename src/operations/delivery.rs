@@ -286,11 +286,10 @@ fn subscribe(context: &Context<'_>, arguments: Topics) -> Result<Subscribed, Fau
     for name in names {
         attendance.subscribe(name);
     }
-    let agent = context.session.agent();
     Ok(Subscribed {
         session_id: attendance.session(),
         epoch: attendance.epoch(),
-        resume_token: services.tokens.make(&agent, &attendance),
+        resume_token: attendance.token(&services.tokens),
         topics: topics(&attendance),
     })
 }

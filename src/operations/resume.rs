@@ -111,7 +111,7 @@ fn resume(context: &Context<'_>, arguments: Resume) -> Result<Pending<Resumed>, 
             session_id: attendance.session(),
             epoch: attendance.epoch(),
             latest_seq,
-            resume_token: services.tokens.make(&agent, &attendance),
+            resume_token: attendance.token(&services.tokens),
             topics: topics(&attendance),
         })
     }))

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Server, agent, connect, launch, on_both, within};
+use crate::harness::{Client, Server, agent, connect, http, launch, on_both, within};
 
 /// Nothing comes within this time.
 const SILENCE: Duration = Duration::from_millis(200);
@@ -358,6 +358,75 @@ fn a_broadcast_reaches_the_others_of_the_namespace() {
             alice.call("agent/send", foreign).await["error"]["code"],
             1403
         );
+    });
+}
+
+#[test]
+fn an_operator_reaches_an_agent_over_http() {
+    on_both(async |io| {
+        let server = launch(&["--io", io]).start();
+        let mut bob = Peer::connect(&server, "team/bob").await;
+        let body = json!({"body": {"stop": true}, "priority": "urgent"}).to_string();
+        let post = |path: &str, body: &str| {
+            format!(
+                "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                server.api,
+                body.len()
+            )
+        };
+        let (status, _, answer) =
+            http(server.api, &post("/ws/mcp/broadcast/team%2Fbob", &body)).await;
+        assert_eq!(status, 200, "{answer}");
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        let delivered = bob.delivery().await;
+        assert_eq!(delivered["id"], answer["message_id"]);
+        assert_eq!(
+            (&delivered["body"], &delivered["priority"]),
+            (&json!({"stop": true}), &json!("urgent"))
+        );
+        for (path, body, refused) in [
+            ("/ws/mcp/broadcast/team%2Fbob", "{}", 400),
+            ("/ws/mcp/broadcast/", "{\"body\":1}", 400),
+            ("/ws/mcp/broadcast/a%20b", "{\"body\":1}", 400),
+        ] {
+            let (status, _, answer) = http(server.api, &post(path, body)).await;
+            assert_eq!(status, refused, "{path}: {answer}");
+        }
+    });
+}
+
+#[test]
+fn a_plain_client_is_told_how_to_come_back() {
+    on_both(async |io| {
+        let server = launch(&["--io", io]).start();
+        let mut alice = agent(&server, "alice").await;
+        let mut bob = connect(server.ws, "/", &[("X-Agent-ID", "bob")]).await;
+        let told = bob.initialize("2025-11-25").await["_meta"]["tmws/session"].clone();
+        assert_eq!(told["reconnect_window_ms"], 300_000);
+        let subscribed = bob
+            .result("session/subscribe", json!({"topics": ["message"]}))
+            .await;
+        assert_eq!(subscribed["session_id"], told["session_id"]);
+        drop(bob);
+        send(&mut alice, "bob", json!("while you were away")).await;
+        let mut bob = agent(&server, "bob").await;
+        let claim = json!({
+            "session_id": told["session_id"], "epoch": subscribed["epoch"], "last_seq": 0,
+            "token": told["resume_token"],
+        });
+        let back = bob.post("session/resume", claim).await;
+        let messages = bob.rest(3 * SILENCE).await;
+        assert_eq!(messages.len(), 2, "{messages:?}");
+        let answer = messages
+            .iter()
+            .find(|message| message["id"] == back)
+            .unwrap();
+        assert_eq!(answer["result"]["recovered"], true, "{answer}");
+        let other = messages
+            .iter()
+            .find(|message| message["id"] != back)
+            .unwrap();
+        assert_eq!(other["params"]["body"], "while you were away");
     });
 }
 

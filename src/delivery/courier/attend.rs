@@ -92,9 +92,16 @@ impl Courier {
 
     /// Tells a client that it takes deliveries, and how to come back.
     pub fn welcome(&self, attendance: &Attendance, tokens: &ResumeTokens) {
-        let token = tokens.make(&attendance.agent, attendance);
+        let token = attendance.token(tokens);
         let welcome = text::welcome(attendance, &token, self.terms);
         self.outgoing.deliver(attendance.place.key, welcome);
+    }
+
+    /// What a client of a session that takes no deliveries yet is told, as a JSON object: it may turn
+    /// them on, and take the session up again.
+    pub fn introduction(&self, session: Uuid, agent: &AgentKey, tokens: &ResumeTokens) -> Vec<u8> {
+        let token = tokens.make(agent, session, self.store.node());
+        text::introduction(session, &token, self.terms)
     }
 
     pub(super) fn resume_here(
@@ -233,9 +240,10 @@ impl Attendance {
         self.epoch.get()
     }
 
-    /// The node that serves it.
-    pub fn node(&self) -> Uuid {
-        self.courier.store.node()
+    /// What its client shows to take it up again.
+    pub fn token(&self, tokens: &ResumeTokens) -> String {
+        let node = self.courier.store.node();
+        tokens.make(&self.agent, self.session.get(), node)
     }
 
     /// Takes up an earlier session instead of this one, which ends.

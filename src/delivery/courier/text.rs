@@ -85,7 +85,8 @@ struct Notification<'a, P> {
 #[derive(Serialize)]
 struct Welcome<'a> {
     session_id: Uuid,
-    epoch: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<u64>,
     resume_token: &'a str,
     limits: Limits,
     ping_interval_ms: u64,
@@ -111,9 +112,23 @@ struct Server {
 
 /// What a client is told first.
 pub(super) fn welcome(attendance: &Attendance, token: &str, terms: Terms) -> Vec<u8> {
-    let params = Welcome {
-        session_id: attendance.session(),
-        epoch: attendance.epoch(),
+    let params = params(attendance.session(), Some(attendance.epoch()), token, terms);
+    written(&Notification {
+        jsonrpc: "2.0",
+        method: "notifications/session/welcome",
+        params,
+    })
+}
+
+/// The same for a client that takes no deliveries yet, as an object.
+pub(super) fn introduction(session: Uuid, token: &str, terms: Terms) -> Vec<u8> {
+    written(&params(session, None, token, terms))
+}
+
+fn params(session_id: Uuid, epoch: Option<u64>, token: &str, terms: Terms) -> Welcome<'_> {
+    Welcome {
+        session_id,
+        epoch,
         resume_token: token,
         limits: Limits {
             window_messages: WINDOW_MESSAGES_MAX,
@@ -129,14 +144,12 @@ pub(super) fn welcome(attendance: &Attendance, token: &str, terms: Terms) -> Vec
             name: env!("CARGO_PKG_NAME"),
             version: env!("CARGO_PKG_VERSION"),
         },
-    };
-    let notification = Notification {
-        jsonrpc: "2.0",
-        method: "notifications/session/welcome",
-        params,
-    };
+    }
+}
+
+fn written(value: &impl Serialize) -> Vec<u8> {
     let mut out = Vec::with_capacity(640);
-    if let Err(error) = json::write(&mut out, &notification) {
+    if let Err(error) = json::write(&mut out, value) {
         tracing::error!(%error, "a welcome could not be written");
     }
     out

@@ -2,7 +2,6 @@
 
 use uuid::Uuid;
 
-use super::Attendance;
 use crate::auth::Seal;
 use crate::domain::{AgentKey, Timestamp};
 
@@ -21,9 +20,9 @@ impl ResumeTokens {
         Self(Seal::new(secret))
     }
 
-    /// The token of a session, good for its agent only.
-    pub fn make(&self, agent: &AgentKey, attendance: &Attendance) -> String {
-        let state = [attendance.session(), attendance.node()].map(Uuid::into_bytes);
+    /// The token of a session that this node serves, good for its agent only.
+    pub fn make(&self, agent: &AgentKey, session: Uuid, node: Uuid) -> String {
+        let state = [session, node].map(Uuid::into_bytes);
         self.0
             .close_for(state.as_flattened(), &binding(agent), now(), TOKEN_SECONDS)
     }

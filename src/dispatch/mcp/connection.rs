@@ -270,8 +270,26 @@ impl McpConnection {
         self.phase = Phase::Initialized(version);
         jsonrpc::begin_result(out, id);
         out.extend_from_slice(&dispatcher.constants.initialize(version));
+        self.introduce(dispatcher, out);
         jsonrpc::end_result(out);
         Ok(())
+    }
+
+    /// Adds to the result, an object, how the session can be taken up again. Who takes deliveries was
+    /// told already, and a session that no message reaches has nothing to take up.
+    fn introduce(&self, dispatcher: &Dispatcher, out: &mut Vec<u8>) {
+        let session = self.session();
+        if !session.has_connection() || session.attendance().is_some() {
+            return;
+        }
+        let services = dispatcher.services();
+        let (id, agent) = (session.id.get(), session.agent());
+        let introduction = services.courier.introduction(id, &agent, &services.tokens);
+        if out.pop().is_some() {
+            out.extend_from_slice(br#","_meta":{"tmws/session":"#);
+            out.extend_from_slice(&introduction);
+            out.extend_from_slice(b"}}");
+        }
     }
 }
 
