@@ -61,6 +61,7 @@ pub(crate) fn dispatch(c: &mut Criterion) {
     let terms = Terms {
         ping_interval_ms: 20_000,
         message_bytes_max: 1 << 20,
+        reconnect_window_ms: 300_000,
     };
     let outgoing = Outgoing::of_stream();
     let post = Arc::new(Post::new(1));

@@ -17,6 +17,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use tmws::config::limits::SESSION_WINDOW_SECONDS;
 use tmws::domain::{Access, AgentKey, Embedded, Filter, Mode, Model, NewMemory, Retention, Search};
 use tmws::store::postgres::{PostgresOptions, PostgresStore};
 use tmws::store::{Store, Viewer};
@@ -173,6 +174,7 @@ async fn measure(url: String, memories: usize) {
         half_life: Duration::from_secs(1 << 30),
         prune_below: 0.0,
         prune_age: Duration::from_secs(1 << 30),
+            session_window: Duration::from_secs(SESSION_WINDOW_SECONDS),
     };
     store.upkeep(retention).await.unwrap();
     println!("upkeep: {:.2?}", begun.elapsed());

@@ -114,6 +114,18 @@ pub const KEYS: &[Key] = &[
         "Seconds without a message in either direction after which a connection is closed",
     ),
     key(
+        "reconnect_window",
+        integer(1, 86_400),
+        "300",
+        "Seconds for which a session whose connection is lost may be taken up again",
+    ),
+    key(
+        "stalled_timeout",
+        integer(1, 600),
+        "30",
+        "Seconds that a connection may read nothing of what waits for it before it is closed with 1013",
+    ),
+    key(
         "handshake_timeout",
         integer(1, 600),
         "10",

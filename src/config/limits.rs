@@ -33,10 +33,6 @@ pub const QUEUED_BYTES_LOW: usize = QUEUED_BYTES_MAX / 2;
 /// between connections.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 16;
 
-/// Seconds that a connection may refuse to read what is queued before it is closed with 1013
-/// (SPEC 5).
-pub const STALLED_SECONDS_MAX: u64 = 30;
-
 /// Seconds that a closed connection may take to read the close frame and close its side.
 pub const LINGER_SECONDS: u64 = 2;
 
@@ -111,8 +107,8 @@ pub const LETTERS_WAITING_MAX: usize = 65_536;
 /// store is not taken for a death.
 pub const NODE_SILENT_SECONDS: u64 = 15;
 
-/// Who has lost its connection may come back to its session for so long; the queue of a node that
-/// has been silent for longer is closed.
+/// Who has lost its connection may come back to its session for so long, unless the configuration
+/// says otherwise (SPEC 5); the queue of a node that has been silent for longer is closed.
 pub const SESSION_WINDOW_SECONDS: u64 = 300;
 
 /// Pause between two signs of life of a node.

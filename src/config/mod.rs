@@ -97,6 +97,10 @@ pub struct Config {
     pub ping_timeout: Duration,
     /// Time without a message after which a connection is closed.
     pub idle_timeout: Duration,
+    /// Time for which a session whose connection is lost may be taken up again.
+    pub reconnect_window: Duration,
+    /// Time that a connection may read nothing of what waits for it.
+    pub stalled_timeout: Duration,
     /// Time for a request head.
     pub handshake_timeout: Duration,
     /// Bytes of one message.
@@ -209,6 +213,8 @@ impl Config {
             ping_interval: seconds("ws_ping_interval"),
             ping_timeout: seconds("ws_ping_timeout"),
             idle_timeout: seconds("connection_timeout"),
+            reconnect_window: seconds("reconnect_window"),
+            stalled_timeout: seconds("stalled_timeout"),
             handshake_timeout: seconds("handshake_timeout"),
             message_bytes_max: settings.integer("ws_max_message_size") as usize,
             buffer_bytes: settings.integer("message_buffer_size") as u32,
@@ -248,6 +254,7 @@ impl Config {
             ping_interval: newer.ping_interval,
             ping_timeout: newer.ping_timeout,
             idle_timeout: newer.idle_timeout,
+            stalled_timeout: newer.stalled_timeout,
             handshake_timeout: newer.handshake_timeout,
             message_bytes_max: newer.message_bytes_max,
             deflate: newer.deflate,
@@ -269,6 +276,7 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use super::limits::SESSION_WINDOW_SECONDS;
     use super::{Config, Problems, gather};
 
     fn load(
@@ -302,6 +310,8 @@ mod tests {
         assert_eq!(config.ping_timeout.as_secs(), 10);
         assert_eq!(config.idle_timeout.as_secs(), 300);
         assert_eq!(config.drain.as_secs(), 5);
+        assert_eq!(config.reconnect_window.as_secs(), SESSION_WINDOW_SECONDS);
+        assert_eq!(config.stalled_timeout.as_secs(), 30);
         assert!(config.deflate);
     }
 

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::{Http, routes};
-use crate::config::limits::{HEAD_BYTES_MAX, STALLED_SECONDS_MAX};
+use crate::config::limits::HEAD_BYTES_MAX;
 use crate::shard::{HandOver, Listener};
 
 /// Serves requests until the peer leaves, is idle for too long, or the server stops.
@@ -28,7 +28,7 @@ pub(super) async fn serve(http: Rc<Http>, handed: HandOver) {
         place,
         ..
     } = handed;
-    match open(fd, read) {
+    match open(fd, read, http.config.stalled_timeout) {
         Ok(stream) => {
             // hyper gives a refused upgrade up without flushing what a socket cannot take at
             // once, and a socket that tokio has just met can take nothing yet.
@@ -41,11 +41,10 @@ pub(super) async fn serve(http: Rc<Http>, handed: HandOver) {
     drop(place);
 }
 
-fn open(fd: std::os::fd::OwnedFd, read: Vec<u8>) -> io::Result<Prefixed> {
+fn open(fd: std::os::fd::OwnedFd, read: Vec<u8>, patience: Duration) -> io::Result<Prefixed> {
     let stream = std::net::TcpStream::from(fd);
     stream.set_nonblocking(true)?;
     // A peer that reads nothing of what is sent is let go, as on a WebSocket.
-    let patience = Duration::from_secs(STALLED_SECONDS_MAX);
     SockRef::from(&stream).set_tcp_user_timeout(Some(patience))?;
     Ok(Prefixed {
         read: read.into(),

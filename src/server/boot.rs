@@ -112,6 +112,7 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
         upkeep,
         switches,
         settings: config.upkeep,
+        session_window: config.reconnect_window,
         cores: cores.len(),
         target: None,
     };

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{ServerError, boot};
 use crate::config;
-use crate::config::limits::NODE_SIGN_SECONDS;
+use crate::config::limits::{NODE_SIGN_SECONDS, NODE_SILENT_SECONDS};
 use crate::domain::memory::RELEVANCE_HALF_LIFE;
 use crate::domain::{NewVector, Retention};
 use crate::embed::{Embedder, State};
@@ -48,6 +48,8 @@ pub(super) struct Keeper {
     pub(super) upkeep: Arc<Upkeep>,
     pub(super) switches: mpsc::UnboundedReceiver<Switch>,
     pub(super) settings: config::Upkeep,
+    /// Time for which a session may be taken up again.
+    pub(super) session_window: Duration,
     pub(super) cores: usize,
     /// The embedder that a switch leads to.
     pub(super) target: Option<Embedder>,
@@ -197,6 +199,9 @@ impl Keeper {
             half_life: RELEVANCE_HALF_LIFE,
             prune_below: f64::from(self.settings.prune_below_percent) / 100.0,
             prune_age: self.settings.prune_age,
+            session_window: self
+                .session_window
+                .max(Duration::from_secs(NODE_SILENT_SECONDS)),
         };
         let mut sum = Some(crate::domain::UpkeepReport::default());
         for _ in 0..UPKEEP_RUNS_MAX {

@@ -108,6 +108,7 @@ async fn serve<B: Backend>(parts: Parts) -> io::Result<()> {
     let terms = Terms {
         ping_interval_ms: config.ping_interval.as_millis() as u64,
         message_bytes_max: config.message_bytes_max,
+        reconnect_window_ms: config.reconnect_window.as_millis() as u64,
     };
     let courier = Courier::new(
         parts.index,

@@ -9,7 +9,7 @@ use super::timers::{TICK, Tick, ticks};
 use super::turn::desk;
 use super::websocket::Desk;
 use crate::config::Config;
-use crate::config::limits::{LINGER_SECONDS, STALLED_SECONDS_MAX};
+use crate::config::limits::LINGER_SECONDS;
 use crate::net::{Backend, Token};
 
 /// What is due for a connection.
@@ -139,7 +139,7 @@ impl<B: Backend> Shard<B> {
 
 fn due(connection: &Connection, config: &Config, now: Tick) -> Due {
     let clock = &connection.clock;
-    let stalled = clock.send + ticks(Duration::from_secs(STALLED_SECONDS_MAX));
+    let stalled = clock.send + ticks(config.stalled_timeout);
     match &connection.phase {
         Phase::Head { .. } => expires(clock.accepted + ticks(config.handshake_timeout), now),
         Phase::Closing(_) if connection.queued_bytes() > 0 => {
@@ -165,7 +165,7 @@ fn due(connection: &Connection, config: &Config, now: Tick) -> Due {
             };
             if connection.sending_bytes > 0 {
                 if now >= stalled {
-                    let reason = format!("not read for {STALLED_SECONDS_MAX} s");
+                    let reason = format!("not read for {} s", config.stalled_timeout.as_secs());
                     return Due::Close(TRY_AGAIN_LATER, reason);
                 }
                 next = next.min(stalled);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tmws::config::limits::SESSION_WINDOW_SECONDS;
 use tmws::domain::message::TTL_SECONDS_DEFAULT;
 use tmws::domain::{
     AgentKey, DeadLetter, DeathCause, Destination, JsonText, Letters, Message, NewMessage, Outline,
@@ -156,6 +157,7 @@ impl Fixture {
             half_life: Duration::from_secs(86_400),
             prune_below: 0.0,
             prune_age: Duration::ZERO,
+            session_window: Duration::from_secs(SESSION_WINDOW_SECONDS),
         };
         block(self.store.upkeep(retention)).expect("upkeep")
     }

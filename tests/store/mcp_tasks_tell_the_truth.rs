@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tmws::config::limits::SESSION_WINDOW_SECONDS;
 use tmws::domain::mcp_task::{GONE_ERROR, GONE_MESSAGE, OPEN_MAX, PAYLOAD_BYTES_MAX, TTL_MS_MAX};
 use tmws::domain::{
     JsonObject, McpTask, McpTaskChange, McpTaskStatus, NewMcpTask, Retention, UpkeepReport,
@@ -91,6 +92,7 @@ impl Fixture {
             half_life: Duration::from_secs(86_400),
             prune_below: 0.0,
             prune_age: Duration::ZERO,
+            session_window: Duration::from_secs(SESSION_WINDOW_SECONDS),
         };
         block(self.store.upkeep(retention)).expect("upkeep")
     }

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use tmws::config::limits::SESSION_WINDOW_SECONDS;
 use tmws::domain::{Embedded, Mode, Model, Retention, Search};
 use tmws::store::postgres::{Bounds, PostgresOptions, PostgresStore, SCHEMA_VERSION};
 use tmws::store::{Store, Viewer};
@@ -142,6 +143,7 @@ fn in_every_way_of_searching() {
             half_life: Duration::from_secs(60),
             prune_below: 0.0,
             prune_age: Duration::from_secs(60),
+            session_window: Duration::from_secs(SESSION_WINDOW_SECONDS),
         };
         block(large.upkeep(retention)).expect("the upkeep runs");
         if block(client.query_one(finished, &[])).expect("one").get(0) {

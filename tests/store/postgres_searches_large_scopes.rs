@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use tmws::config::limits::SESSION_WINDOW_SECONDS;
 use tmws::domain::{
     Access, Embedded, Filter, Hit, Mode, Model, NewMemory, NewVector, Retention, Search,
 };
@@ -121,6 +122,7 @@ impl World {
             half_life: Duration::from_secs(60),
             prune_below: 0.0,
             prune_age: Duration::from_secs(60),
+            session_window: Duration::from_secs(SESSION_WINDOW_SECONDS),
         };
         block(self.store.upkeep(retention)).expect("the upkeep runs");
     }

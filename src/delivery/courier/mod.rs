@@ -22,7 +22,6 @@ use uuid::Uuid;
 use super::hub::{Effect, Hub, Request};
 use super::outlet::Outgoing;
 use super::queue::Entry;
-use crate::config::limits::SESSION_WINDOW_SECONDS;
 use crate::domain::{AgentKey, Timestamp};
 use crate::store::Store;
 
@@ -63,6 +62,8 @@ pub struct Terms {
     pub ping_interval_ms: u64,
     /// Bytes of one message of a client.
     pub message_bytes_max: usize,
+    /// Time for which a session whose connection is lost may be taken up again.
+    pub reconnect_window_ms: u64,
 }
 
 /// The courier of one shard.
@@ -92,7 +93,7 @@ impl Courier {
     ) -> Rc<Self> {
         Rc::new(Self {
             shard,
-            hub: RefCell::new(Hub::new(SESSION_WINDOW_SECONDS * 1_000)),
+            hub: RefCell::new(Hub::new(terms.reconnect_window_ms)),
             store,
             post,
             outgoing,

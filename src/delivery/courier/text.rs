@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{Attendance, Terms};
 use crate::config::limits::{
-    ACK_SECONDS, SESSION_WINDOW_SECONDS, WINDOW_BYTES_MAX, WINDOW_MESSAGES_MAX,
+    ACK_SECONDS, WINDOW_BYTES_MAX, WINDOW_MESSAGES_MAX,
 };
 use crate::delivery::queue::Parcel;
 use crate::domain::message::{BODY_BYTES_MAX, DELIVERIES_MAX};
@@ -139,7 +139,7 @@ fn params(session_id: Uuid, epoch: Option<u64>, token: &str, terms: Terms) -> We
             deliveries: DELIVERIES_MAX,
         },
         ping_interval_ms: terms.ping_interval_ms,
-        reconnect_window_ms: SESSION_WINDOW_SECONDS * 1_000,
+        reconnect_window_ms: terms.reconnect_window_ms,
         server: Server {
             name: env!("CARGO_PKG_NAME"),
             version: env!("CARGO_PKG_VERSION"),

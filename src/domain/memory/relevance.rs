@@ -41,6 +41,9 @@ pub struct Retention {
     pub prune_below: f64,
     /// No memory younger than this is pruned.
     pub prune_age: Duration,
+    /// Queues of a node that has been silent for so long are closed: nobody can come back for them. No
+    /// shorter than the time after which a node counts as gone.
+    pub session_window: Duration,
 }
 
 /// What one run of the upkeep did.

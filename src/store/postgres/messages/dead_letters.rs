@@ -10,7 +10,7 @@ use super::super::rows::{column, foreign};
 use super::super::scope::Scope;
 use super::super::session::Step;
 use super::rows::{agent_key, letter, letter_columns};
-use crate::config::limits::{NODE_SILENT_SECONDS, SESSION_WINDOW_SECONDS};
+use crate::config::limits::NODE_SILENT_SECONDS;
 use crate::domain::message::{DEAD_LETTERS_MAX, WAITING_MAX};
 use crate::domain::{AgentKey, DeadLetter, DeathCause, Letters, Page};
 use crate::store::{StoreError, cursor, message_rules as rules};
@@ -91,6 +91,7 @@ async fn bury_in(shard: &Shard, transaction: &Transaction<'_>, dead: Dead) -> Re
 pub(super) async fn bury_expired(
     shard: &Shard,
     transaction: &Transaction<'_>,
+    window_seconds: u64,
     limit: i64,
 ) -> Result<u64, Failure> {
     let now = shard.now();
@@ -103,7 +104,7 @@ pub(super) async fn bury_expired(
          ORDER BY expires_at LIMIT $5 FOR UPDATE SKIP LOCKED",
     )
     .with(now.as_micros())
-    .with(rules::before(now, SESSION_WINDOW_SECONDS))
+    .with(rules::before(now, window_seconds))
     .with(shard.node)
     .with(rules::before(now, NODE_SILENT_SECONDS))
     .with(limit);

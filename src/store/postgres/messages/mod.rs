@@ -11,6 +11,8 @@ mod nodes;
 mod queues;
 mod rows;
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use uuid::Uuid;
 
@@ -27,15 +29,16 @@ use crate::domain::{
 use crate::store::{Answer, Messages, Queue, Settled, StoreError};
 
 /// Closes queues that nobody came back for, gives up what has expired in nobody's care, and removes
-/// old dead letters; about `limit` of each.
+/// old dead letters; about `limit` of each. `window` is the time for which a session may be resumed.
 pub(super) async fn sweep(
     shard: &Shard,
     transaction: &Transaction<'_>,
+    window: Duration,
     limit: i64,
     report: &mut UpkeepReport,
 ) -> Result<(), Failure> {
-    report.queues = queues::close_left(shard, transaction, limit).await?;
-    report.deliveries = dead_letters::bury_expired(shard, transaction, limit).await?;
+    report.queues = queues::close_left(shard, transaction, window.as_secs(), limit).await?;
+    report.deliveries = dead_letters::bury_expired(shard, transaction, window.as_secs(), limit).await?;
     report.dead_letters = dead_letters::remove_old(shard, transaction, limit).await?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use super::super::rows::{column, foreign};
 use super::super::scope::Scope;
 use super::deliveries::of_agent;
 use super::rows::{agent_key, outline, outline_columns};
-use crate::config::limits::{NODE_SILENT_SECONDS, SESSION_WINDOW_SECONDS};
+use crate::config::limits::NODE_SILENT_SECONDS;
 use crate::domain::message::WAITING_MAX;
 use crate::domain::{AgentKey, Outline};
 use crate::store::{Queue, StoreError, message_rules as rules};
@@ -186,9 +186,10 @@ pub(super) async fn close(
 pub(super) async fn close_left(
     shard: &Shard,
     transaction: &Transaction<'_>,
+    window_seconds: u64,
     limit: i64,
 ) -> Result<u64, Failure> {
-    let silent = rules::before(shard.now(), SESSION_WINDOW_SECONDS);
+    let silent = rules::before(shard.now(), window_seconds);
     let left = "SELECT namespace, agent, session FROM queue q WHERE node <> $1
         AND NOT EXISTS (SELECT 1 FROM node n WHERE n.id = q.node AND n.seen_at > $2)
         LIMIT $3 FOR UPDATE OF q SKIP LOCKED";

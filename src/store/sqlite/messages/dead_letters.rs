@@ -10,7 +10,6 @@ use super::super::rows::agent_key;
 use super::super::writer::Batch;
 use super::deliveries::{deliver, store, waiting_for};
 use super::rows::{letter, letter_columns};
-use crate::config::limits::SESSION_WINDOW_SECONDS;
 use crate::domain::message::{DEAD_LETTERS_MAX, WAITING_MAX};
 use crate::domain::{AgentKey, DeadLetter, DeathCause, Letters, Page, Timestamp};
 use crate::store::{StoreError, cursor, message_rules as rules};
@@ -86,6 +85,7 @@ fn make_room(connection: &Connection, owner: &AgentKey) -> Result<(), StoreError
 pub(super) fn bury_expired(
     batch: &mut Batch<'_>,
     node: Uuid,
+    window_seconds: u64,
     limit: usize,
 ) -> Result<u64, StoreError> {
     let mut statement = batch.connection.prepare_cached(
@@ -95,7 +95,7 @@ pub(super) fn bury_expired(
              AND q.session = d.session AND q.node = ?2))
          ORDER BY expires_at LIMIT ?4",
     )?;
-    let forgotten = rules::before(batch.now, SESSION_WINDOW_SECONDS);
+    let forgotten = rules::before(batch.now, window_seconds);
     let values = (
         batch.now.as_micros(),
         node.as_bytes(),

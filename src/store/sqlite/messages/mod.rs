@@ -7,6 +7,8 @@ mod deliveries;
 mod queues;
 mod rows;
 
+use std::time::Duration;
+
 use rusqlite::Connection;
 use uuid::Uuid;
 
@@ -52,15 +54,16 @@ fn session_secret(connection: &Connection) -> Result<Vec<u8>, StoreError> {
 }
 
 /// Closes queues that nobody came back for, gives up what has expired in nobody's care, and removes
-/// old dead letters; about `limit` of each.
+/// old dead letters; about `limit` of each. `window` is the time for which a session may be resumed.
 pub(super) fn sweep(
     batch: &mut Batch<'_>,
     node: Uuid,
+    window: Duration,
     limit: usize,
     report: &mut UpkeepReport,
 ) -> Result<(), StoreError> {
-    report.queues = queues::close_left(batch, node, limit)?;
-    report.deliveries = dead_letters::bury_expired(batch, node, limit)?;
+    report.queues = queues::close_left(batch, node, window.as_secs(), limit)?;
+    report.deliveries = dead_letters::bury_expired(batch, node, window.as_secs(), limit)?;
     report.dead_letters = dead_letters::remove_old(batch, limit)?;
     Ok(())
 }

@@ -7,7 +7,6 @@ use super::super::rows::agent_key;
 use super::super::writer::Batch;
 use super::deliveries::{begin_queue, waiting_for};
 use super::rows::{outline, outline_columns};
-use crate::config::limits::SESSION_WINDOW_SECONDS;
 use crate::domain::message::WAITING_MAX;
 use crate::domain::{AgentKey, Outline};
 use crate::store::{Queue, StoreError, message_rules as rules};
@@ -250,9 +249,10 @@ pub(super) fn close(
 pub(super) fn close_left(
     batch: &mut Batch<'_>,
     node: Uuid,
+    window_seconds: u64,
     limit: usize,
 ) -> Result<u64, StoreError> {
-    let silent = rules::before(batch.now, SESSION_WINDOW_SECONDS);
+    let silent = rules::before(batch.now, window_seconds);
     let mut statement = batch.connection.prepare_cached(
         "SELECT namespace, agent, session FROM queue WHERE node <> ?1
          AND NOT EXISTS (SELECT 1 FROM node n WHERE n.id = queue.node AND n.seen_at > ?2)
