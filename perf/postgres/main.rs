@@ -174,7 +174,7 @@ async fn measure(url: String, memories: usize) {
         half_life: Duration::from_secs(1 << 30),
         prune_below: 0.0,
         prune_age: Duration::from_secs(1 << 30),
-            session_window: Duration::from_secs(SESSION_WINDOW_SECONDS),
+        session_window: Duration::from_secs(SESSION_WINDOW_SECONDS),
     };
     store.upkeep(retention).await.unwrap();
     println!("upkeep: {:.2?}", begun.elapsed());

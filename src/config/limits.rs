@@ -114,6 +114,12 @@ pub const SESSION_WINDOW_SECONDS: u64 = 300;
 /// Pause between two signs of life of a node.
 pub const NODE_SIGN_SECONDS: u64 = NODE_SILENT_SECONDS / 3;
 
+/// Messages in memory only that a stop stores in one transaction: as many as a window holds.
+pub const KEPT_AT_ONCE_MAX: usize = 256;
+
+/// Bytes of them: a few ms of the store's time, so that others get their turn.
+pub const KEPT_BYTES_AT_ONCE_MAX: usize = 2 << 20;
+
 /// Requests of ours that one client may leave unanswered: a call asks one after the other, and
 /// a connection has [`REQUESTS_IN_FLIGHT_MAX`] of them.
 pub const ASKS_MAX: usize = 64;
@@ -152,9 +158,15 @@ pub const TEXTS_WAITING_MAX: usize = 4_096;
 /// Bytes of a query whose vector is kept: longer ones hardly come twice.
 pub const CACHED_QUERY_BYTES_MAX: usize = 1_024;
 
-/// Seconds after which a stop ends whatever is still under way (SPEC 2: exit within 10 s).
-pub const STOP_SECONDS_MAX: u64 = 9;
+/// Milliseconds after which a stop lets go of whatever is still under way (SPEC 2: exit within 10 s);
+/// the longest drain has closed its last connection 1.3 s before.
+pub const LET_GO_MS: u64 = 8_500;
+
+/// Milliseconds after which a stop ends although not everything is in the store.
+pub const STOP_MS_MAX: u64 = 9_500;
 
 const _: () = assert!(HEAD_BYTES_MAX <= QUEUED_BYTES_MAX);
+const _: () = assert!(LET_GO_MS < STOP_MS_MAX && STOP_MS_MAX < 10_000);
+const _: () = assert!(crate::domain::message::BODY_BYTES_MAX < KEPT_BYTES_AT_ONCE_MAX / 2);
 const _: () = assert!(QUEUED_BYTES_LOW < QUEUED_BYTES_MAX);
 const _: () = assert!(DEFLATE_BYTES_MIN as usize <= INLINE_DEFLATE_BYTES_MAX);

@@ -149,6 +149,19 @@ pub struct NewMessage {
     pub to: Vec<Destination>,
 }
 
+/// A message in the queue of one session that was in memory only, and is to be stored.
+#[derive(Debug, Clone)]
+pub struct Unsettled {
+    /// The message.
+    pub message: Arc<Message>,
+    /// Whose it is.
+    pub agent: AgentKey,
+    /// The session whose queue it is in.
+    pub session: Uuid,
+    /// Deliveries made so far.
+    pub deliveries: u32,
+}
+
 /// What a queue knows of a delivery without having its message at hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outline {

@@ -24,7 +24,8 @@ pub use memory::{
     UpkeepReport,
 };
 pub use message::{
-    DeadLetter, DeathCause, Destination, Letters, Message, NewMessage, Outline, Priority, Waiting,
+    DeadLetter, DeathCause, Destination, Letters, Message, NewMessage, Outline, Priority,
+    Unsettled, Waiting,
 };
 pub use rule::Violation;
 pub use time::Timestamp;

@@ -60,11 +60,12 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
     let upkeep = Arc::new(Upkeep::default());
     let (stopping, stopped) = watch::channel(false);
     let (ended_sender, ended) = mpsc::unbounded_channel();
+    let post = Arc::new(Post::new(shards));
     let shared = shard_thread::Shared {
         constants: Arc::new(Constants::new(&table)),
         registry: Arc::new(Registry::default()),
         changes: Arc::new(Changes::new(shards)),
-        post: Arc::new(Post::new(shards)),
+        post: Arc::clone(&post),
         running: Arc::default(),
         seal: Arc::default(),
         config: Arc::clone(&config),
@@ -134,6 +135,7 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
         threads,
         stopping,
         ended,
+        post,
     })
 }
 

@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::{Reload, Server, ServerError};
-use crate::config::limits::STOP_SECONDS_MAX;
+use crate::config::limits::{LET_GO_MS, STOP_MS_MAX};
 use crate::shard::Mail;
 use crate::telemetry::log::Log;
 
@@ -15,6 +15,8 @@ use crate::telemetry::log::Log;
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 /// Time for the store to answer a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time for the store to note that nothing was lost.
+const WITHDRAW_TIMEOUT: Duration = Duration::from_millis(400);
 
 /// The signals that the process listens to.
 pub(super) struct Signals {
@@ -101,7 +103,7 @@ impl Server {
     }
 
     /// Stops: no new connections, not ready, calls under way finished, connections closed over
-    /// the drain time, the store closed. A second signal cuts it short.
+    /// the drain time, messages in memory stored, the store closed. A second signal cuts it short.
     async fn drain(mut self, signals: &mut Signals, failed: Option<usize>) {
         let over = self.config.drain;
         tracing::info!(
@@ -113,34 +115,71 @@ impl Server {
         // Only an error if no shard is left to hear it.
         let _ = self.stopping.send(true);
         self.post(|| Mail::Drain(over));
-        let deadline = Instant::now() + Duration::from_secs(STOP_SECONDS_MAX);
-        let mut left = self.threads.len() - usize::from(failed.is_some());
-        while left > 0 {
-            tokio::select! {
-                ended = self.ended.recv() => match ended {
-                    Some(_) => left -= 1,
-                    None => break,
-                },
-                () = signals.stop() => {
-                    tracing::warn!("stopping at once");
-                    break;
-                }
-                () = sleep_until(deadline) => {
-                    tracing::warn!(left = self.gate.websockets(), "the drain took too long");
-                    break;
-                }
-            }
+        if failed.is_some() {
+            self.post.shard_failed();
         }
+        let left = self.wait_for_shards(signals, failed).await;
         if left == 0 {
             for thread in self.threads.drain(..) {
                 // A panicked shard has been reported already.
                 let _ = thread.join();
             }
-        } else {
-            self.post(|| Mail::Stop);
         }
+        self.withdraw_mark().await;
         self.meaning.embedder().close();
         self.backing.close();
         tracing::info!("stopped");
+    }
+
+    /// Waits until the shards have ended; a second signal, or the end of patience, has them let go
+    /// of what they hold. Returns how many have not ended even then.
+    async fn wait_for_shards(&mut self, signals: &mut Signals, failed: Option<usize>) -> usize {
+        let started = Instant::now();
+        let mut let_go = started + Duration::from_millis(LET_GO_MS);
+        let mut deadline = started + Duration::from_millis(STOP_MS_MAX);
+        let mut has_let_go = false;
+        let mut left = self.threads.len() - usize::from(failed.is_some());
+        while left > 0 {
+            tokio::select! {
+                ended = self.ended.recv() => match ended {
+                    Some((_, asked)) => {
+                        left -= 1;
+                        if !asked {
+                            self.post.shard_failed();
+                        }
+                    }
+                    None => break,
+                },
+                () = signals.stop(), if !has_let_go => {
+                    tracing::warn!("stopping at once");
+                    deadline = Instant::now() + (deadline - let_go);
+                    let_go = Instant::now();
+                }
+                () = sleep_until(let_go), if !has_let_go => {
+                    tracing::warn!(left = self.gate.websockets(), "connections are let go");
+                    has_let_go = true;
+                    self.post(|| Mail::Stop);
+                }
+                () = sleep_until(deadline) => {
+                    tracing::warn!("the stop took too long; messages in memory may be lost");
+                    break;
+                }
+            }
+        }
+        left
+    }
+
+    /// Takes back that messages may be lost with this run, if none is.
+    async fn withdraw_mark(&self) {
+        if !self.post.has_sent_volatile() || !self.post.has_kept_everything() {
+            return;
+        }
+        match timeout(WITHDRAW_TIMEOUT, self.store.withdraw_volatile()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "sessions will be told of a loss that was none")
+            }
+            Err(_) => tracing::warn!("sessions will be told of a loss that was none"),
+        }
     }
 }

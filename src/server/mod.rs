@@ -14,6 +14,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::config::{Config, Problems};
+use crate::delivery::courier::Post;
 use crate::domain::Model;
 use crate::operations::Meaning;
 use crate::shard::{Gate, Mail, Mailbox};
@@ -93,6 +94,8 @@ struct Server {
     mailboxes: Vec<Arc<Mailbox>>,
     threads: Vec<std::thread::JoinHandle<()>>,
     stopping: watch::Sender<bool>,
+    /// What couriers share, which knows whether messages in memory are lost.
+    post: Arc<Post>,
     /// A shard says here that it has ended, and whether it was asked to.
     ended: tokio::sync::mpsc::UnboundedReceiver<(usize, bool)>,
 }

@@ -113,15 +113,20 @@ async fn serve<B: Backend>(parts: Parts) -> io::Result<()> {
     let courier = Courier::new(
         parts.index,
         Rc::clone(&store),
-        shared.post,
+        Arc::clone(&shared.post),
         Rc::clone(&outgoing),
         terms,
     );
     let secret = store.session_secret().await.map_err(io::Error::other)?;
     let delivering = tokio::task::spawn_local(Rc::clone(&courier).run());
+    // Ends by itself, when the shard is sealed.
+    drop(tokio::task::spawn_local(keep_when_stopping(
+        Rc::clone(&courier),
+        shared.stopping.clone(),
+    )));
     let services = Rc::new(Services {
         store,
-        courier,
+        courier: Rc::clone(&courier),
         tokens: Arc::new(ResumeTokens::new(&secret)),
         embedding: Arc::new(config.embedding.clone()),
         upkeep: shared.upkeep,
@@ -181,7 +186,16 @@ async fn serve<B: Backend>(parts: Parts) -> io::Result<()> {
     while Rc::strong_count(&serving) > 1 {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
+    courier.seal().await;
     serving_sessions.abort();
     delivering.abort();
     Ok(())
+}
+
+/// Once the server stops, stores what sessions whose connections are closed have in memory only.
+async fn keep_when_stopping(courier: Rc<Courier>, mut stopping: watch::Receiver<bool>) {
+    // An error means that the server is gone.
+    if stopping.wait_for(|stopping| *stopping).await.is_ok() {
+        courier.keep_absent().await;
+    }
 }

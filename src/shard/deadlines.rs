@@ -85,6 +85,10 @@ impl<B: Backend> Shard<B> {
                 }
                 if code == SERVICE_RESTART {
                     connection.end_subscriptions(&mut desk!(self, now));
+                    // Clients come back as they went: spread over the time that the stop takes.
+                    let retry_after = self.draining.unwrap_or_default();
+                    let window = self.config.reconnect_window;
+                    connection.announce_close(window, retry_after, &mut desk!(self, now));
                 }
                 connection.close(code, &reason, now);
                 self.touch(token);
@@ -97,10 +101,10 @@ impl<B: Backend> Shard<B> {
     /// Stops accepting, and spreads the closing of connections over a time, so that they do not
     /// all come back at once.
     pub(super) fn drain(&mut self, over: Duration) {
-        if self.draining {
+        if self.draining.is_some() {
             return;
         }
-        self.draining = true;
+        self.draining = Some(over);
         self.backend.stop_listening();
         let now = self.wheel.now();
         let tokens: Vec<(Token, bool)> = self
@@ -172,7 +176,9 @@ fn due(connection: &Connection, config: &Config, now: Tick) -> Due {
             }
             if clock.drain > 0 {
                 if now >= clock.drain && connection.in_flight == 0 {
-                    return Due::Close(SERVICE_RESTART, "the server restarts".to_owned());
+                    let window_ms = config.reconnect_window.as_millis();
+                    let reason = format!("the server restarts; reconnect_window_ms={window_ms}");
+                    return Due::Close(SERVICE_RESTART, reason);
                 }
                 next = next.min(clock.drain.max(now + 1));
             }

@@ -25,7 +25,7 @@ mod websocket;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use admission::{HandOver, Listener};
 pub use gate::Gate;
@@ -69,7 +69,8 @@ pub struct Shard<B> {
     pushed: Vec<(u64, Vec<u8>)>,
     orders: Vec<(u64, Order)>,
     due: Vec<(Token, Tick)>,
-    draining: bool,
+    /// The time of the drain, once it has begun.
+    draining: Option<Duration>,
 }
 
 /// Why [`Shard::next`] returned.
@@ -120,7 +121,7 @@ impl<B: Backend> Shard<B> {
             pushed: Vec::new(),
             orders: Vec::new(),
             due: Vec::new(),
-            draining: false,
+            draining: None,
         }
     }
 
@@ -135,7 +136,7 @@ impl<B: Backend> Shard<B> {
             if let Some(config) = self.read_mail() {
                 return Ok(Next::Reloaded(config));
             }
-            if self.draining && self.connections.is_empty() && self.handed.is_empty() {
+            if self.draining.is_some() && self.connections.is_empty() && self.handed.is_empty() {
                 return Ok(Next::Stopped);
             }
             if worked {

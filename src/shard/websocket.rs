@@ -2,11 +2,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::connection::{Closing, Codec, Connection, Phase};
 use super::outbox::{Finished, Outbox};
 use super::timers::Tick;
 use crate::config::limits::INLINE_DEFLATE_BYTES_MAX;
+use crate::delivery::courier::closing;
 use crate::dispatch::{Dispatcher, Reply};
 use crate::framing::websocket::deflate::{self, Params};
 use crate::framing::websocket::{CloseCode, Event, OpCode, Pool, Violation, close, frame};
@@ -143,6 +145,23 @@ impl Connection {
             for last in ends {
                 self.push(&last, desk);
             }
+        }
+    }
+
+    /// Tells a client that takes deliveries that the server is about to close the connection.
+    pub(super) fn announce_close(
+        &mut self,
+        window: Duration,
+        retry_after: Duration,
+        desk: &mut Desk<'_>,
+    ) {
+        if let Phase::Open(open) = &self.phase
+            && let Codec::Mcp(mcp) = &open.codec
+            && mcp.session().attendance().is_some()
+        {
+            let [window_ms, retry_after_ms] =
+                [window, retry_after].map(|time| time.as_millis() as u64);
+            self.push(&closing(window_ms, retry_after_ms), desk);
         }
     }
 

@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use super::{Answer, StoreError};
 use crate::domain::{
-    AgentKey, DeadLetter, DeathCause, Letters, Message, NewMessage, Outline, Page, Waiting,
+    AgentKey, DeadLetter, DeathCause, Letters, Message, NewMessage, Outline, Page, Unsettled,
+    Waiting,
 };
 
 /// A delivery that ended because its agent settled the message elsewhere.
@@ -47,6 +48,12 @@ pub trait Messages {
     /// have more waiting than [`crate::domain::message::WAITING_MAX`]; what several nodes post in
     /// the same moment may exceed that.
     fn post_messages(&self, new: Vec<NewMessage>) -> Answer<Vec<Result<Vec<i64>, StoreError>>>;
+
+    /// Stores what was in memory only in queues of sessions that this node serves, each or not at
+    /// all; answers the keys in the order given. As a post does, but a message may be stored already,
+    /// since other queues keep their own deliveries of it; and what is in its queue already keeps its
+    /// key, so that an answer that was lost is made up for by asking again.
+    fn keep_messages(&self, unsettled: Vec<Unsettled>) -> Answer<Vec<Result<i64, StoreError>>>;
 
     /// Begins the queue of a new session, or looks whether more has come. What waits in the agent's
     /// inbox moves into it, and so do copies of what waits for sessions that are `absent`, or whose
@@ -128,6 +135,10 @@ pub trait Messages {
     /// a session after its end may have missed some. A node that others took for gone and forgot
     /// counts as one that did, should it live on.
     fn note_volatile(&self) -> Answer<()>;
+
+    /// Takes back what [`Self::note_volatile`] noted: whatever was in memory only is stored or settled
+    /// now, and whoever was to learn of a loss has learned it.
+    fn withdraw_volatile(&self) -> Answer<()>;
 
     /// 32 random bytes that every node of this store has, after a restart too.
     fn session_secret(&self) -> Answer<Vec<u8>>;

@@ -6,6 +6,7 @@
     reason = "every test binary uses its own part"
 )]
 
+pub mod peer;
 pub mod web;
 
 use std::io::{BufRead, BufReader};

@@ -28,6 +28,7 @@ mod messages_follow_the_schema;
 mod runs_on_postgres;
 mod sends_are_whole;
 mod sessions_are_private;
+mod sessions_survive_stops;
 mod slots_are_reused;
 mod slow_reader;
 mod storms_lose_no_message;

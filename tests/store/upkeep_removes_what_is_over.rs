@@ -33,7 +33,7 @@ fn what_nobody_uses_is_pruned(store: Backend) {
         half_life: Duration::from_secs(30 * DAY),
         prune_below: 0.03,
         prune_age: Duration::from_secs(10 * DAY),
-            session_window: Duration::from_secs(SESSION_WINDOW_SECONDS),
+        session_window: Duration::from_secs(SESSION_WINDOW_SECONDS),
     };
     let run = || block(fixture.store.upkeep(retention)).expect("upkeep");
     assert_eq!(run().pruned, 0, "all are young");

@@ -72,6 +72,10 @@ pub struct Post {
     pub(super) directory: Mutex<Directory>,
     /// The store knows that this run sends messages that are in memory only.
     pub(super) volatile: AtomicBool,
+    /// Shards that send nothing more that is in memory only.
+    pub(super) sealed: AtomicUsize,
+    /// Shards of which nothing that was in memory only is lost.
+    pub(super) kept: AtomicUsize,
 }
 
 impl Post {
@@ -81,7 +85,13 @@ impl Post {
             piles: (0..shards).map(|_| Pile::default()).collect(),
             directory: Mutex::default(),
             volatile: AtomicBool::new(false),
+            sealed: AtomicUsize::new(0),
+            kept: AtomicUsize::new(0),
         }
+    }
+
+    pub(super) fn shards(&self) -> usize {
+        self.piles.len()
     }
 
     /// Leaves a letter. They are not bounded here: none may be lost, and whoever causes many asks

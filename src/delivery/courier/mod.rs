@@ -23,13 +23,14 @@ use super::hub::{Effect, Hub, Request};
 use super::outlet::Outgoing;
 use super::queue::Entry;
 use crate::domain::{AgentKey, Timestamp};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 mod answers;
 mod attend;
 mod directory;
 mod letters;
 mod send;
+mod stop;
 mod text;
 mod token;
 
@@ -37,6 +38,7 @@ pub use answers::{Said, SayError, Told};
 pub use attend::{Attendance, Back, Claim};
 pub use letters::Post;
 pub use send::{SendError, Sending, Sent, Target};
+pub use text::closing;
 pub use token::ResumeTokens;
 
 use letters::Letter;
@@ -80,6 +82,10 @@ pub struct Courier {
     /// Rung when the hub wants to be looked at earlier than it was thought.
     rearm: Notify,
     armed: Cell<Option<Timestamp>>,
+    /// The shard has no connections any more, and the server stops.
+    sealed: Cell<bool>,
+    /// Held by who stores what is in memory only: nothing is to be stored by two at once.
+    keeping: tokio::sync::Mutex<()>,
 }
 
 impl Courier {
@@ -101,6 +107,8 @@ impl Courier {
             epochs: Cell::new(0),
             rearm: Notify::new(),
             armed: Cell::new(None),
+            sealed: Cell::new(false),
+            keeping: tokio::sync::Mutex::default(),
         })
     }
 
@@ -340,16 +348,19 @@ impl Courier {
     }
 
     /// Has this run said that it sends messages which are in memory only?
-    async fn note_volatile(&self) -> Result<(), crate::store::StoreError> {
+    async fn note_volatile(&self) -> Result<(), StoreError> {
         if !self.post.volatile.load(Ordering::Acquire) {
             self.store.note_volatile().await?;
             self.post.volatile.store(true, Ordering::Release);
+        }
+        if self.is_sealed() {
+            return Err(StoreError::Unavailable("the server is stopping".into()));
         }
         Ok(())
     }
 }
 
 /// Notes a failure of the store that nobody is told of.
-fn noted<T>(result: Result<T, crate::store::StoreError>, what: &str) -> Result<T, ()> {
+fn noted<T>(result: Result<T, StoreError>, what: &str) -> Result<T, ()> {
     result.map_err(|error| tracing::warn!(%error, "the store could not {what}; it is asked again"))
 }

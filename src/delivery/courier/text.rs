@@ -3,16 +3,14 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Attendance, Terms};
-use crate::config::limits::{
-    ACK_SECONDS, WINDOW_BYTES_MAX, WINDOW_MESSAGES_MAX,
-};
+use crate::config::limits::{ACK_SECONDS, WINDOW_BYTES_MAX, WINDOW_MESSAGES_MAX};
 use crate::delivery::queue::Parcel;
 use crate::domain::message::{BODY_BYTES_MAX, DELIVERIES_MAX};
-use crate::domain::{JsonText, Message, Priority, Timestamp};
+use crate::domain::{AgentKey, JsonText, Message, Priority, Timestamp};
 use crate::rpc::json;
 
 /// The members of a delivery that are the same for every receiver.
@@ -58,6 +56,40 @@ pub(super) fn parcel(message: &Message) -> Arc<Parcel> {
     Arc::new(Parcel {
         id: message.id,
         text: text.into(),
+    })
+}
+
+/// The same members as they are read again.
+#[derive(Deserialize)]
+struct Written {
+    priority: Priority,
+    topic: String,
+    id: Uuid,
+    from: WrittenFrom,
+    sent_at: Timestamp,
+    expires_at: Timestamp,
+    correlation_id: Option<Box<str>>,
+    body: JsonText,
+}
+
+#[derive(Deserialize)]
+struct WrittenFrom {
+    agent_id: String,
+    namespace: String,
+}
+
+/// The message of a parcel.
+pub(super) fn message(parcel: &Parcel) -> Option<Message> {
+    let written: Written = sonic_rs::from_slice(&parcel.text).ok()?;
+    Some(Message {
+        id: written.id,
+        sender: AgentKey::new(&written.from.namespace, &written.from.agent_id).ok()?,
+        topic: written.topic.into(),
+        priority: written.priority,
+        sent_at: written.sent_at,
+        expires_at: written.expires_at,
+        correlation_id: written.correlation_id,
+        body: written.body,
     })
 }
 
@@ -153,4 +185,51 @@ fn written(value: &impl Serialize) -> Vec<u8> {
         tracing::error!(%error, "a welcome could not be written");
     }
     out
+}
+
+#[derive(Serialize)]
+struct Closing {
+    reason: &'static str,
+    reconnect_window_ms: u64,
+    retry_after_ms: u64,
+}
+
+/// What a client that takes deliveries is told before a server that stops closes its connection: for
+/// how long it may take its session up again, and when a server is likely to be there.
+pub fn closing(reconnect_window_ms: u64, retry_after_ms: u64) -> Vec<u8> {
+    written(&Notification {
+        jsonrpc: "2.0",
+        method: "notifications/session/closing",
+        params: Closing {
+            reason: "restart",
+            reconnect_window_ms,
+            retry_after_ms,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::{message, parcel};
+    use crate::domain::{AgentKey, JsonText, Message, Priority, Timestamp};
+
+    #[test]
+    fn a_parcel_holds_its_whole_message() {
+        let sent_at = Timestamp::now();
+        for (correlation, body) in [(None, "null"), (Some("c \"1\""), r#"{"a":[1,"\u0000é"]}"#)] {
+            let sent = Message {
+                id: Uuid::now_v7(),
+                sender: AgentKey::new("space", "team/a").unwrap(),
+                topic: "topic:news".into(),
+                priority: Priority::Urgent,
+                sent_at,
+                expires_at: sent_at.plus_millis(1_001).unwrap(),
+                correlation_id: correlation.map(Into::into),
+                body: JsonText::parse(body).unwrap(),
+            };
+            assert_eq!(message(&parcel(&sent)), Some(sent));
+        }
+    }
 }

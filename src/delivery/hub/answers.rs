@@ -87,6 +87,8 @@ impl<C: Copy + PartialEq> Hub<C> {
         };
         if done && !held.late {
             let agent = held.agent.clone();
+            let lost = held.has_lost_volatile() || held.entries().any(|entry| entry.key.is_none());
+            self.lost_volatile |= lost;
             self.sessions.remove(&session);
             self.effects.push(Effect::Ended { session, agent });
             return;

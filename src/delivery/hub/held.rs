@@ -43,6 +43,8 @@ pub struct Held<C> {
     pub(super) closing: bool,
     /// Something was offered while the store was asked to close the queue.
     pub(super) late: bool,
+    /// What was offered then was in memory only, and is lost.
+    late_volatile: bool,
     /// Its entry among the timers.
     pub(super) timer: Option<Timestamp>,
 }
@@ -68,6 +70,7 @@ impl<C> Held<C> {
             again: None,
             closing: false,
             late: false,
+            late_volatile: false,
             timer: None,
         }
     }
@@ -96,6 +99,7 @@ impl<C> Held<C> {
             }
             Stage::Ending => {
                 self.late = true;
+                self.late_volatile |= entry.key.is_none();
                 entry.key.is_some()
             }
         }
@@ -125,6 +129,20 @@ impl<C> Held<C> {
         self.parked.retain(|entry| !is_gone(entry));
         self.parked_bytes = self.parked.iter().map(Entry::held).sum();
         self.queue.withdraw(keys);
+    }
+
+    /// The store has a message now that was in memory only; false if it has ended meanwhile.
+    pub(super) fn kept(&mut self, id: Uuid, key: i64, deliveries: u32) -> bool {
+        let mut parked = self.parked.iter_mut();
+        match parked.find(|entry| entry.volatile_id() == Some(id)) {
+            Some(entry) => entry.keep(key, deliveries),
+            None => self.queue.kept(id, key, deliveries),
+        }
+    }
+
+    /// Were messages lost that were in memory only, and the client does not know?
+    pub(super) fn has_lost_volatile(&self) -> bool {
+        self.volatile || self.late_volatile || self.queue.has_lost_volatile()
     }
 
     /// The agent that it belongs to.

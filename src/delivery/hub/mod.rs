@@ -24,9 +24,11 @@ mod answers;
 mod client;
 mod held;
 mod turn;
+mod volatile;
 
 pub use held::Held;
 use held::Stage;
+pub use volatile::{Among, Volatile};
 
 /// Pause before the store is asked again to fill or to close a queue.
 const RETRY_MS: u64 = 1_000;
@@ -110,6 +112,8 @@ pub struct Hub<C> {
     effects: Vec<Effect<C>>,
     actions: Vec<Action>,
     window_ms: u64,
+    /// A session has ended with messages that were in memory only.
+    lost_volatile: bool,
 }
 
 impl<C: Copy + PartialEq> Hub<C> {
@@ -122,6 +126,7 @@ impl<C: Copy + PartialEq> Hub<C> {
             effects: Vec::new(),
             actions: Vec::new(),
             window_ms,
+            lost_volatile: false,
         }
     }
 
@@ -215,7 +220,8 @@ impl<C: Copy + PartialEq> Hub<C> {
             .queue
             .reconnect(known_position.then_some(last_seq), now);
         // Whoever knows this epoch was told what came before it.
-        let volatile = held.volatile && !known_position;
+        held.volatile &= !known_position;
+        let volatile = held.volatile;
         let (epoch, latest) = (held.epoch, held.queue.latest());
         self.dirty.push(session);
         self.start(session);
@@ -263,7 +269,10 @@ impl<C: Copy + PartialEq> Hub<C> {
 
     pub(super) fn of_connection(&mut self, session: Uuid, connection: C) -> Option<&mut Held<C>> {
         let held = self.sessions.get_mut(&session);
-        held.filter(|held| held.connection == Some(connection))
+        let held = held.filter(|held| held.connection == Some(connection))?;
+        // Whoever speaks of deliveries was told before what may be lost.
+        held.volatile = false;
+        Some(held)
     }
 }
 

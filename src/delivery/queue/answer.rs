@@ -120,6 +120,9 @@ impl SessionQueue {
     /// The client is there: what it was told has reached it.
     pub(super) fn heard(&mut self) {
         self.missed -= std::mem::take(&mut self.told);
+        if std::mem::take(&mut self.told_volatile) {
+            self.lost_volatile = false;
+        }
     }
 
     /// Is this the latest delivery of its message, and not settled? Notes what it is otherwise.

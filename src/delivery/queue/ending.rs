@@ -97,6 +97,9 @@ impl SessionQueue {
             DeathCause::Expired => self.tally.expired += 1,
             DeathCause::Undeliverable | DeathCause::Terminated => self.tally.dead += 1,
         }
+        if entry.key.is_none() && cause != DeathCause::Terminated {
+            self.lose_volatile();
+        }
         if let Some(key) = entry.key {
             let again = Some(now);
             self.burying.insert(

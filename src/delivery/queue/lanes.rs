@@ -170,6 +170,11 @@ impl Lanes {
         self.lanes.iter().flat_map(|lane| &lane.entries)
     }
 
+    /// The same, to be changed.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.lanes.iter_mut().flat_map(|lane| &mut lane.entries)
+    }
+
     /// When something may expire.
     pub(super) fn expiry(&self) -> Option<Timestamp> {
         self.expiry

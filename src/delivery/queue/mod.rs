@@ -33,6 +33,7 @@ mod first;
 mod lanes;
 mod redelivery;
 mod tally;
+mod volatile;
 mod window;
 
 pub use answer::{Acked, Answered, BeyondSent};
@@ -94,6 +95,9 @@ pub struct SessionQueue {
     missed: Missed,
     /// The part of it that the client was told, and has not answered anything since.
     told: Missed,
+    /// Messages in memory only were lost; and the client was told of all of them.
+    lost_volatile: bool,
+    told_volatile: bool,
     /// The latest places that were given up since the client last said what it has, and the last
     /// one before these.
     given_up: VecDeque<u64>,
@@ -126,6 +130,8 @@ impl SessionQueue {
             lost_again: None,
             missed: Missed::default(),
             told: Missed::default(),
+            lost_volatile: false,
+            told_volatile: false,
             given_up: VecDeque::new(),
             given_up_before: 0,
             tally: Tally::default(),
@@ -145,6 +151,7 @@ impl SessionQueue {
     pub(super) fn refuse(&mut self) {
         self.tally.dropped += 1;
         self.missed.dropped += 1;
+        self.lose_volatile();
     }
 
     /// The session's first connection is there.

@@ -34,6 +34,7 @@ impl SessionQueue {
             self.given_up_before = 0;
         }
         self.told = self.missed;
+        self.told_volatile = self.lost_volatile;
         Missed {
             // Of what was given up before those that are kept one by one, nobody knows how many.
             dead: self.missed.dead

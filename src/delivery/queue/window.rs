@@ -88,6 +88,11 @@ impl Window {
         self.flights.iter().map(|(seq, flight)| (*seq, flight))
     }
 
+    /// Everything, to be changed; its bytes may not.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Flight> {
+        self.flights.values_mut()
+    }
+
     /// The places up to this one.
     pub(super) fn up_to(&self, seq: u64) -> Vec<u64> {
         self.flights.range(..=seq).map(|(seq, _)| *seq).collect()

@@ -102,7 +102,14 @@ pub(super) async fn once(
         let answers = transaction.run(vec![sweep]).await?;
         let row = answers[0].first().ok_or_else(foreign)?;
         report.mcp_tasks = column::<i64>(row, 0)? as u64;
-        messages::sweep(shard, transaction, retention.session_window, SWEEP_MAX, &mut report).await?;
+        messages::sweep(
+            shard,
+            transaction,
+            retention.session_window,
+            SWEEP_MAX,
+            &mut report,
+        )
+        .await?;
         if retention.prune_below > 0.0 {
             let answers = transaction.run(vec![prune(shard, &retention)]).await?;
             report.pruned = answers[0]

@@ -64,7 +64,13 @@ pub(super) fn run(
         mcp_tasks: mcp_tasks::sweep(batch, SWEEP_MAX)?,
         ..UpkeepReport::default()
     };
-    messages::sweep(batch, node, retention.session_window, SWEEP_MAX, &mut report)?;
+    messages::sweep(
+        batch,
+        node,
+        retention.session_window,
+        SWEEP_MAX,
+        &mut report,
+    )?;
     if retention.prune_below <= 0.0 {
         return Ok(report);
     }

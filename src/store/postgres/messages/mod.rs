@@ -7,6 +7,7 @@ mod counts;
 mod dead_letters;
 mod deliveries;
 mod flight;
+mod keep;
 mod nodes;
 mod queues;
 mod rows;
@@ -23,8 +24,8 @@ use super::failure::Failure;
 use super::pool::Transaction;
 use super::{PostgresStore, Shard};
 use crate::domain::{
-    AgentKey, DeadLetter, DeathCause, Letters, Message, NewMessage, Outline, Page, UpkeepReport,
-    Waiting,
+    AgentKey, DeadLetter, DeathCause, Letters, Message, NewMessage, Outline, Page, Unsettled,
+    UpkeepReport, Waiting,
 };
 use crate::store::{Answer, Messages, Queue, Settled, StoreError};
 
@@ -38,7 +39,8 @@ pub(super) async fn sweep(
     report: &mut UpkeepReport,
 ) -> Result<(), Failure> {
     report.queues = queues::close_left(shard, transaction, window.as_secs(), limit).await?;
-    report.deliveries = dead_letters::bury_expired(shard, transaction, window.as_secs(), limit).await?;
+    report.deliveries =
+        dead_letters::bury_expired(shard, transaction, window.as_secs(), limit).await?;
     report.dead_letters = dead_letters::remove_old(shard, transaction, limit).await?;
     Ok(())
 }
@@ -58,6 +60,10 @@ impl Messages for PostgresStore {
                 .map(async |boarded| boarded?.await.map_err(closed)?);
             Ok(join_all(landed).await)
         })
+    }
+
+    fn keep_messages(&self, unsettled: Vec<Unsettled>) -> Answer<Vec<Result<i64, StoreError>>> {
+        self.write(async move |store: Self| keep::keep(&store.shard, &unsettled).await)
     }
 
     fn fill_queue(
@@ -161,6 +167,10 @@ impl Messages for PostgresStore {
 
     fn note_volatile(&self) -> Answer<()> {
         self.write(async move |store: Self| nodes::note_volatile(&store.shard).await)
+    }
+
+    fn withdraw_volatile(&self) -> Answer<()> {
+        self.write(async move |store: Self| nodes::withdraw_volatile(&store.shard).await)
     }
 
     fn session_secret(&self) -> Answer<Vec<u8>> {

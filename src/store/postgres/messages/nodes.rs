@@ -30,6 +30,12 @@ pub(super) async fn note_volatile(shard: &Shard) -> Result<(), StoreError> {
     say(shard, sql).await
 }
 
+/// Takes back that the shard's node has sent messages that are in its memory only.
+pub(super) async fn withdraw_volatile(shard: &Shard) -> Result<(), StoreError> {
+    let sql = "UPDATE node SET volatile = false, seen_at = greatest(seen_at, $2) WHERE id = $1";
+    say(shard, sql).await
+}
+
 /// Runs `sql` with the shard's node and the time.
 async fn say(shard: &Shard, sql: &'static str) -> Result<(), StoreError> {
     let work = async |transaction: &Transaction<'_>| {

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use uuid::Uuid;
 
 use super::super::rows::optional_id;
 use super::super::writer::Batch;
 use super::rows::{message, message_columns};
 use crate::domain::message::WAITING_MAX;
-use crate::domain::{AgentKey, Message, NewMessage, Timestamp, Waiting};
+use crate::domain::{AgentKey, Message, NewMessage, Timestamp, Unsettled, Waiting};
 use crate::store::{Settled, StoreError, message_rules as rules};
 
 /// How many deliveries wait for agents, counted once in a transaction: a count reads up to
@@ -88,6 +88,41 @@ pub(super) fn post(
             )
         })
         .collect()
+}
+
+/// Stores one delivery of a message that was in memory only, and the message, unless they are there.
+pub(super) fn keep(batch: &mut Batch<'_>, node: Uuid, one: &Unsettled) -> Result<i64, StoreError> {
+    let there = batch
+        .connection
+        .prepare_cached(
+            "SELECT key FROM delivery
+             WHERE message = ?1 AND namespace = ?2 AND agent = ?3 AND session = ?4",
+        )?
+        .query_row(
+            (
+                one.message.id.as_bytes(),
+                &*one.agent.namespace,
+                &*one.agent.agent,
+                one.session.as_bytes(),
+            ),
+            |row| row.get(0),
+        )
+        .optional()?;
+    if let Some(key) = there {
+        return Ok(key);
+    }
+    batch.waiting.take(batch.connection, &one.agent)?;
+    let message = &*one.message;
+    store(batch.connection, message, rules::ttl(message))?;
+    begin_queue(batch.connection, node, &one.agent, one.session)?;
+    let session = Some(one.session);
+    deliver(
+        batch.connection,
+        message,
+        &one.agent,
+        session,
+        one.deliveries,
+    )
 }
 
 /// Stores a message; false if there is one of that id.

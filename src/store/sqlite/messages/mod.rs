@@ -18,7 +18,7 @@ use super::SqliteStore;
 use super::writer::Batch;
 use crate::domain::{
     AgentKey, DeadLetter, DeathCause, Letters, Message, NewMessage, Outline, Page, Timestamp,
-    UpkeepReport, Waiting,
+    Unsettled, UpkeepReport, Waiting,
 };
 use crate::store::message_rules::DELIVERY_BYTES;
 use crate::store::{Answer, Messages, Queue, Settled, StoreError};
@@ -41,9 +41,13 @@ pub(super) fn keep_node(
 /// Notes that `node` has sent messages that are in its memory only, and that it lived at `now`.
 fn note_volatile(connection: &Connection, node: Uuid, now: Timestamp) -> Result<(), StoreError> {
     keep_node(connection, node, now)?;
+    set_volatile(connection, node, true)
+}
+
+fn set_volatile(connection: &Connection, node: Uuid, volatile: bool) -> Result<(), StoreError> {
     connection
-        .prepare_cached("UPDATE node SET volatile = 1 WHERE id = ?1")?
-        .execute([node.as_bytes()])?;
+        .prepare_cached("UPDATE node SET volatile = ?2 WHERE id = ?1")?
+        .execute((node.as_bytes(), volatile))?;
     Ok(())
 }
 
@@ -77,6 +81,17 @@ impl Messages for SqliteStore {
             Ok(new
                 .iter()
                 .map(|new| batch.isolated(|batch| deliveries::post(batch, node, new)))
+                .collect())
+        })
+    }
+
+    fn keep_messages(&self, unsettled: Vec<Unsettled>) -> Answer<Vec<Result<i64, StoreError>>> {
+        let bytes = |one: &Unsettled| one.message.body.as_str().len() + DELIVERY_BYTES;
+        let node = self.0.node;
+        self.write(unsettled.iter().map(bytes).sum(), move |batch| {
+            Ok(unsettled
+                .iter()
+                .map(|one| batch.isolated(|batch| deliveries::keep(batch, node, one)))
                 .collect())
         })
     }
@@ -191,6 +206,13 @@ impl Messages for SqliteStore {
         let node = self.0.node;
         self.write(0, move |batch| {
             batch.isolated(|batch| note_volatile(batch.connection, node, batch.now))
+        })
+    }
+
+    fn withdraw_volatile(&self) -> Answer<()> {
+        let node = self.0.node;
+        self.write(0, move |batch| {
+            batch.isolated(|batch| set_volatile(batch.connection, node, false))
         })
     }
 
