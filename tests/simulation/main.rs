@@ -63,3 +63,8 @@ fn a_server_that_forgets_which_delivery_was_answered_is_noticed() {
 fn a_server_that_does_not_count_deliveries_is_noticed() {
     noticed(Sabotage::SkipCounting);
 }
+
+#[test]
+fn a_server_that_forgets_what_is_in_memory_when_it_stops_is_noticed() {
+    noticed(Sabotage::ForgetVolatile);
+}

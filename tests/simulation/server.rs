@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use tmws::delivery::hub::{Effect, Hub, Request};
+use tmws::delivery::hub::{Among, Effect, Hub, Request, Volatile};
 use tmws::delivery::queue::{Acked, Entry, Parcel};
 use tmws::domain::{AgentKey, DeathCause, Destination, Outline, Priority};
 use uuid::Uuid;
@@ -652,6 +652,27 @@ impl World {
         if entry.key.is_some() {
             self.work(Work::Forsaken { session });
         }
+    }
+
+    /// Stores what is in memory only; true if something of it is lost all the same.
+    pub(crate) fn keep_volatile(&mut self) -> bool {
+        let run = self.server.run;
+        for hub in &mut self.server.hubs {
+            let left: Vec<Volatile> = hub.volatile(Among::All).collect();
+            for one in left {
+                let id = one.parcel.id;
+                self.ledger.acked.push(id);
+                if self.sabotage == Sabotage::ForgetVolatile {
+                    continue;
+                }
+                let sent = &self.ledger.messages[&id];
+                let key = self.store.keep(run, sent, one.session, one.deliveries);
+                assert_eq!(hub.kept(&one, key), Some(true), "nothing happens meanwhile");
+            }
+            let left = hub.volatile(Among::All).count();
+            assert!(left == 0 || self.sabotage == Sabotage::ForgetVolatile);
+        }
+        self.server.hubs.iter().any(Hub::has_lost_volatile)
     }
 
     /// Does what the hubs want.

@@ -68,6 +68,21 @@ impl Store {
         keys
     }
 
+    /// Stores what was in memory only in a queue.
+    pub(crate) fn keep(&mut self, run: u64, sent: &Sent, session: Uuid, deliveries: u32) -> i64 {
+        self.latest += 1;
+        self.queues.entry(session).or_insert(run);
+        let row = Row {
+            sent: sent.clone(),
+            session: Some(session),
+            deliveries,
+            copied: false,
+            filled: false,
+        };
+        self.rows.insert(self.latest, row);
+        self.latest
+    }
+
     pub(crate) fn fill(
         &mut self,
         run: u64,
@@ -126,7 +141,10 @@ impl Store {
         }
         let of_session = |row: &Row| row.session == Some(session) && row.sent.agent == agent;
         let rows = self.rows.iter().filter(|(_, row)| of_session(row));
-        (rows.map(|(key, row)| outline(*key, row)).collect(), known)
+        let mut rows: Vec<(&i64, &Row)> = rows.collect();
+        rows.sort_by_key(|(key, row)| (row.sent.parcel.id, **key));
+        let outlines = rows.into_iter().map(|(key, row)| outline(*key, row));
+        (outlines.collect(), known)
     }
 
     pub(crate) fn close(&mut self, session: Uuid) {

@@ -35,6 +35,8 @@ pub(crate) enum Sabotage {
     ForgetDelivery,
     /// Deliveries are made without being counted.
     SkipCounting,
+    /// A server that stops says that it has stored what is in memory only, and has not.
+    ForgetVolatile,
 }
 
 #[derive(Debug)]
@@ -50,6 +52,7 @@ pub(crate) enum Event {
     Answer(u64, Work, Result),
     Letter(u64, usize, Letter),
     Crash,
+    Stop,
     Start,
     Quiet,
     Upkeep,
@@ -126,6 +129,10 @@ impl World {
         for _ in 0..world.chance.below(4) {
             let at = world.chance.below(STORMY_MS);
             world.events_at(at, Event::Crash);
+        }
+        for _ in 0..world.chance.below(3) {
+            let at = world.chance.below(STORMY_MS);
+            world.events_at(at, Event::Stop);
         }
         world.events_at(STORMY_MS, Event::Quiet);
         let end = world.now.plus_millis(STORMY_MS + QUIET_MS).expect("a time");
@@ -211,6 +218,7 @@ impl World {
                 }
             }
             Event::Crash => self.crash(),
+            Event::Stop => self.stop(),
             Event::Start => self.is_up = true,
             Event::Quiet => {
                 self.quiet = true;
@@ -288,6 +296,25 @@ impl World {
         for sender in 0..SENDERS {
             self.events_at(pause + 10, Event::SenderStep(sender, self.server.run));
         }
+    }
+
+    /// The server stops when it is asked to: letters arrive, and what is in memory only is stored.
+    fn stop(&mut self) {
+        if !self.is_up || self.quiet {
+            return;
+        }
+        let is_letter = |(_, event): &(&(Timestamp, u64), &Event)| matches!(event, Event::Letter(run, ..) if *run == self.server.run);
+        let under_way: Vec<_> = self.events.iter().filter(is_letter).collect();
+        let under_way: Vec<_> = under_way.into_iter().map(|(at, _)| *at).collect();
+        for at in under_way {
+            if let Some(Event::Letter(_, hub, letter)) = self.events.remove(&at) {
+                self.read(hub, letter);
+            }
+        }
+        if !self.keep_volatile() {
+            self.any_volatile = false;
+        }
+        self.crash();
     }
 
     fn upkeep(&mut self) {

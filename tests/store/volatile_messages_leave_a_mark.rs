@@ -1,6 +1,10 @@
 //! Whoever resumes a session learns whether the node that had it has sent messages that went with it.
 
+use std::sync::Arc;
+
 use tmws::config::limits::SESSION_WINDOW_SECONDS;
+use tmws::domain::{Message, Unsettled};
+use tmws::store::Viewer;
 use uuid::Uuid;
 
 use crate::fixture::*;
@@ -12,6 +16,8 @@ on_every_store!(
     that_comes_with_a_queue,
     of_the_node_that_had_the_queue_last,
     that_goes_with_the_node,
+    that_can_be_taken_back,
+    unless_it_is_stored_before_the_end,
 );
 
 fn keep(fixture: &Fixture) {
@@ -98,6 +104,73 @@ fn that_goes_with_the_node(store: Backend) {
     fixture.clock.advance(1);
     assert_eq!(fixture.keep_up().queues, 1);
     assert_eq!(fixture.volatile(node), None);
+}
+
+fn that_can_be_taken_back(store: Backend) {
+    let fixture = store.open();
+    let node = fixture.store.node();
+    fixture.note_volatile();
+    block(fixture.store.withdraw_volatile()).expect("taken back");
+    assert_eq!(fixture.volatile(node), Some(false));
+    keep(&fixture);
+    assert_eq!(fixture.volatile(node), Some(false));
+    fixture.note_volatile();
+    assert_eq!(fixture.volatile(node), Some(true), "it counts again");
+    block(fixture.store.withdraw_volatile()).expect("taken back");
+    let fixture = fixture.reopen();
+    assert_eq!(fixture.volatile(node), Some(false));
+}
+
+fn unless_it_is_stored_before_the_end(store: Backend) {
+    let fixture = store.open();
+    let (one, two) = (Uuid::new_v4(), Uuid::new_v4());
+    let [first, second, third] = ["first", "second", "third"].map(|text| message(&fixture, text));
+    // What was stored before has its place among what was not.
+    let stored = fixture.post(&second, vec![queue(&alice(), one)])[0];
+    let unsettled = |message: &Message, agent: &Viewer, session, deliveries| Unsettled {
+        message: Arc::new(message.clone()),
+        agent: agent.key.clone(),
+        session,
+        deliveries,
+    };
+    let keep = |unsettled: Vec<Unsettled>| -> Vec<i64> {
+        let kept = block(fixture.store.keep_messages(unsettled)).expect("committed");
+        kept.into_iter().map(|key| key.expect("room")).collect()
+    };
+    let given = || {
+        vec![
+            unsettled(&third, &alice(), one, 4),
+            unsettled(&first, &alice(), one, 1),
+            unsettled(&first, &bob(), two, 0),
+        ]
+    };
+    let kept = keep(given());
+    assert_eq!(
+        keep(given()),
+        kept,
+        "asking again makes up for a lost answer"
+    );
+    // Another shard has the same message.
+    let more = keep(vec![unsettled(&first, &stranger(), two, 0)]);
+    let fixture = fixture.reopen();
+    let waiting = fixture.resume(&alice(), one).waiting;
+    let counts: Vec<(i64, u32)> = waiting
+        .iter()
+        .map(|outline| (outline.key, outline.deliveries))
+        .collect();
+    assert_eq!(counts, [(kept[1], 1), (stored, 0), (kept[0], 4)]);
+    let loaded = fixture.load(&[kept[1], stored, kept[0]]);
+    let mut texts: Vec<(i64, Message)> =
+        vec![(kept[1], first.clone()), (stored, second), (kept[0], third)];
+    texts.sort_unstable_by_key(|(key, _)| *key);
+    assert_eq!(loaded, texts);
+    for (agent, key) in [(bob(), kept[2]), (stranger(), more[0])] {
+        let queue = fixture.resume(&agent, two);
+        assert_eq!((queue.known, keys(&queue.waiting)), (true, vec![key]));
+    }
+    // A message lives as long as its last delivery.
+    fixture.settle(&[kept[1], more[0]]);
+    assert_eq!(fixture.load(&[kept[2]]), [(kept[2], first)]);
 }
 
 #[test]

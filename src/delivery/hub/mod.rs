@@ -164,7 +164,10 @@ impl<C: Copy + PartialEq> Hub<C> {
     /// Takes a message for a session. `None` if the session is not here, false if there was no room
     /// for what is in memory only.
     pub fn offer(&mut self, session: Uuid, entry: Entry, now: Timestamp) -> Option<bool> {
-        let held = self.sessions.get_mut(&session)?;
+        let Some(held) = self.sessions.get_mut(&session) else {
+            self.lost_volatile |= entry.key.is_none();
+            return None;
+        };
         self.dirty.push(session);
         Some(held.offer(entry, now))
     }
