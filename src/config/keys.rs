@@ -204,6 +204,12 @@ pub const KEYS: &[Key] = &[
         "Seconds over which a stop spreads the closing of connections",
     ),
     key(
+        "take_over",
+        Kind::Boolean,
+        "false",
+        "Take the listeners over from the server that runs on the data directory, so that no connection is refused; start as usual if none does",
+    ),
+    key(
         "log_level",
         Kind::Text,
         "info",

@@ -123,6 +123,8 @@ pub struct Config {
     pub content_chars_max: usize,
     /// Time to let connections go at a stop.
     pub drain: Duration,
+    /// Take the listeners over from the server that runs on the data directory.
+    pub take_over: bool,
     /// Log output.
     pub log: Log,
     /// How texts become vectors.
@@ -227,6 +229,7 @@ impl Config {
             hosts: settings.list("allowed_hosts"),
             content_chars_max: settings.integer("memory_content_max") as usize,
             drain: seconds("drain_seconds"),
+            take_over: settings.boolean("take_over"),
             log: Log {
                 level: settings.text("log_level").to_lowercase(),
                 json: settings.text("log_format") == "json",

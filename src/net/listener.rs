@@ -26,6 +26,11 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
     Ok(listeners)
 }
 
+/// Binds one more listener to an address whose listeners share it already.
+pub fn join(address: SocketAddr) -> io::Result<TcpListener> {
+    bind_one(address, true)
+}
+
 fn bind_one(address: SocketAddr, share: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),

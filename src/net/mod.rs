@@ -22,6 +22,7 @@ use std::os::fd::OwnedFd;
 
 pub mod affinity;
 pub mod epoll;
+pub mod handover;
 pub mod limits;
 pub mod listener;
 mod pool;
@@ -98,8 +99,12 @@ pub trait Backend: Sized {
     /// Starts to accept; `number` comes back in [`Event::Accepted`].
     fn listen(&mut self, listener: std::net::TcpListener, number: u8) -> io::Result<()>;
 
-    /// Stops accepting and closes the listeners.
+    /// Stops accepting and closes the listeners. What the kernel has accepted already still comes
+    /// as [`Event::Accepted`], until [`Self::is_listening`] is false.
     fn stop_listening(&mut self);
+
+    /// May a peer still be accepted?
+    fn is_listening(&self) -> bool;
 
     /// Submits what is queued and collects what completed. Never blocks.
     fn turn(&mut self, events: &mut Vec<Event>) -> io::Result<()>;

@@ -1,12 +1,18 @@
 //! Which store the server runs on.
 
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use super::ServerError;
 use crate::config::Config;
 use crate::store::Store;
 use crate::store::postgres::{PostgresOptions, PostgresStore};
-use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::store::sqlite::{OpenError, SqliteOptions, SqliteStore};
+
+/// Time for the server before to drain and to close the store: it has 10 s for that.
+const PREDECESSOR_PATIENCE: Duration = Duration::from_secs(15);
+/// Pause between two looks whether it has.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// The store of the process, from which every thread takes its own handle.
 #[derive(Clone)]
@@ -25,6 +31,29 @@ impl Backing {
         }
         let store = SqliteStore::open(&config.data_dir, SqliteOptions::default())?;
         Ok(Self::Embedded(store))
+    }
+
+    /// The same; if another server `drains`, waits for it to let the embedded store go.
+    pub(super) async fn open_in_time(config: &Config, drains: bool) -> Result<Self, ServerError> {
+        let started = Instant::now();
+        let mut said = 0;
+        loop {
+            match Self::open(config) {
+                Err(ServerError::Store(OpenError::InUse(_)))
+                    if drains && started.elapsed() < PREDECESSOR_PATIENCE =>
+                {
+                    if started.elapsed().as_secs() > said {
+                        said = started.elapsed().as_secs();
+                        tracing::info!(
+                            seconds = said,
+                            "waiting for the old server to close its store"
+                        );
+                    }
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+                opened => return opened,
+            }
+        }
     }
 
     /// The store for the thread that asks, on whose `LocalSet` it lives.

@@ -10,6 +10,8 @@ use tokio::sync::{mpsc, watch};
 use super::backing::Backing;
 use super::keeper::{self, Keeper};
 use super::shard_thread::{self, Parts};
+use super::sockets::Sockets;
+use super::takeover::{self, Handover};
 use super::{Server, ServerError};
 use crate::config::limits::SHARD_STACK_BYTES;
 use crate::config::{Config, EmbeddingProvider, Io};
@@ -20,9 +22,9 @@ use crate::embed::Embedder;
 use crate::http::Sessions;
 use crate::net::epoll::Epoll;
 use crate::net::uring::Uring;
-use crate::net::{Backend, affinity, limits, listener};
+use crate::net::{Backend, affinity, limits};
 use crate::operations::{Meaning, Table, Upkeep};
-use crate::shard::{Gate, Listener, Mailbox};
+use crate::shard::{Gate, Mailbox};
 use crate::telemetry::{Metrics, Process};
 
 /// Descriptors that the process needs besides connections: store, logs, rings, listeners.
@@ -32,20 +34,16 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
     let config = Arc::new(config);
     raise_limits(&config);
     let uring = choose_backend(config.io)?;
-    let backing = Backing::open(&config)?;
+    let inherited = inherit(&config);
+    let backing = Backing::open_in_time(&config, inherited.is_some()).await?;
     let store = backing.connect().await?;
     let embedder = Embedder::new(&config.embedding);
     keeper::check_model(&*store, &embedder).await?;
     let cores = affinity::cores();
     let shards = config.shards.unwrap_or(cores.len());
-    let (api, api_address) = bind(config.api, shards)?;
-    let (ws, ws_address) = match config.ws {
-        Some(address) => {
-            let (listeners, address) = bind(address, shards)?;
-            (listeners, Some(address))
-        }
-        None => (Vec::new(), None),
-    };
+    let sockets = Sockets::open(&config, shards, inherited.unwrap_or_default())?;
+    let (api_address, ws_address) = (sockets.api, sockets.ws);
+    let handover = offer(&config, &sockets);
     let table = Arc::new(Table::default());
     let metrics = Arc::new(Metrics::new(shards, table.method_names()));
     let process = Arc::new(Process::new(
@@ -80,12 +78,9 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
         table,
     };
     let mailboxes: Vec<_> = (0..shards).map(|_| Arc::new(Mailbox::default())).collect();
-    let mut ws = ws.into_iter();
     let mut threads = Vec::with_capacity(shards);
     let sessions = Sessions::for_shards(shards);
-    for ((index, api), sessions) in api.into_iter().enumerate().zip(sessions) {
-        let mut listeners = vec![(api, Listener::Api)];
-        listeners.extend(ws.next().map(|ws| (ws, Listener::WebSocket)));
+    for ((index, listeners), sessions) in sockets.shards.into_iter().enumerate().zip(sessions) {
         let parts = Parts {
             index,
             core: cores[index % cores.len()],
@@ -136,6 +131,7 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
         stopping,
         ended,
         post,
+        handover,
     })
 }
 
@@ -184,11 +180,41 @@ fn choose_backend(io: Io) -> Result<bool, ServerError> {
     }
 }
 
-fn bind(address: SocketAddr, shards: usize) -> Result<(Vec<TcpListener>, SocketAddr), ServerError> {
-    let refused = |error| ServerError::Bind { address, error };
-    let listeners = listener::bind(address, shards).map_err(refused)?;
-    let bound = listeners[0].local_addr().map_err(refused)?;
-    Ok((listeners, bound))
+/// The listeners of the server that runs, if they are to be taken over and one runs.
+fn inherit(config: &Config) -> Option<Vec<(TcpListener, u8)>> {
+    if !config.take_over {
+        return None;
+    }
+    match takeover::take(&config.data_dir) {
+        Ok(Some(listeners)) => {
+            let count = listeners.len();
+            tracing::info!(
+                listeners = count,
+                "took the listeners over from the server that ran"
+            );
+            Some(listeners)
+        }
+        Ok(None) => {
+            tracing::info!("no server runs on the data directory; there is nothing to take over");
+            None
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the listeners could not be taken over");
+            None
+        }
+    }
+}
+
+/// Offers the listeners to the server that follows. Without it a restart has a gap, and no more.
+fn offer(config: &Config, sockets: &Sockets) -> Option<Handover> {
+    let listeners = sockets.copies();
+    match listeners.and_then(|listeners| Handover::offer(&config.data_dir, listeners)) {
+        Ok(handover) => Some(handover),
+        Err(error) => {
+            tracing::warn!(%error, "no other server will be able to take the listeners over");
+            None
+        }
+    }
 }
 
 fn announce(config: &Config, process: &Process, api: SocketAddr, ws: Option<SocketAddr>) {

@@ -1,11 +1,13 @@
 //! The life of a running server on its main thread: signals, the probe of the store, the stop.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
+use super::takeover::Successor;
 use super::{Reload, Server, ServerError};
 use crate::config::limits::{LET_GO_MS, STOP_MS_MAX};
 use crate::shard::Mail;
@@ -17,6 +19,9 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time for the store to note that nothing was lost.
 const WITHDRAW_TIMEOUT: Duration = Duration::from_millis(400);
+
+/// Time for the shards to stop accepting, a matter of one turn.
+const DEAF_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The signals that the process listens to.
 pub(super) struct Signals {
@@ -52,16 +57,26 @@ pub(super) async fn run(
 ) -> Result<(), ServerError> {
     let mut probe = interval(PROBE_INTERVAL);
     probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let failed = loop {
+    let handover = server.handover.take();
+    let mut taken = Box::pin(async {
+        match handover {
+            Some(handover) => handover.taken().await,
+            None => std::future::pending().await,
+        }
+    });
+    let (failed, successor) = loop {
         tokio::select! {
             _ = probe.tick() => server.probe_store().await,
             _ = signals.hangup.recv() => server.reload(reload, log),
-            _ = signals.terminate.recv() => break None,
-            _ = signals.interrupt.recv() => break None,
-            ended = server.ended.recv() => break ended.map(|(index, _)| index),
+            _ = signals.terminate.recv() => break (None, None),
+            _ = signals.interrupt.recv() => break (None, None),
+            successor = &mut taken => break (None, Some(successor)),
+            ended = server.ended.recv() => break (ended.map(|(index, _)| index), None),
         }
     };
-    server.drain(&mut signals, failed).await;
+    // Nobody else takes the listeners: they are closed, unless another process has them.
+    drop(taken);
+    server.drain(&mut signals, failed, successor).await;
     failed.map_or(Ok(()), |index| Err(ServerError::Shard(index)))
 }
 
@@ -104,7 +119,13 @@ impl Server {
 
     /// Stops: no new connections, not ready, calls under way finished, connections closed over
     /// the drain time, messages in memory stored, the store closed. A second signal cuts it short.
-    async fn drain(mut self, signals: &mut Signals, failed: Option<usize>) {
+    /// A server that follows is told when nobody accepts here any more.
+    async fn drain(
+        mut self,
+        signals: &mut Signals,
+        failed: Option<usize>,
+        successor: Option<Successor>,
+    ) {
         let over = self.config.drain;
         tracing::info!(
             connections = self.metrics.connections(),
@@ -114,7 +135,13 @@ impl Server {
         self.process.set_draining();
         // Only an error if no shard is left to hear it.
         let _ = self.stopping.send(true);
-        self.post(|| Mail::Drain(over));
+        let begun = Arc::new(AtomicUsize::new(0));
+        self.post(|| Mail::Drain(over, Arc::clone(&begun)));
+        if let Some(successor) = successor {
+            tracing::info!("another server has taken the listeners over");
+            self.wait_until_deaf(&begun).await;
+            successor.release();
+        }
         if failed.is_some() {
             self.post.shard_failed();
         }
@@ -129,6 +156,15 @@ impl Server {
         self.meaning.embedder().close();
         self.backing.close();
         tracing::info!("stopped");
+    }
+
+    /// Waits until no shard accepts any more, or it takes too long.
+    async fn wait_until_deaf(&self, begun: &AtomicUsize) {
+        let started = Instant::now();
+        while begun.load(Ordering::Acquire) < self.threads.len() && started.elapsed() < DEAF_TIMEOUT
+        {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Waits until the shards have ended; a second signal, or the end of patience, has them let go

@@ -7,6 +7,8 @@ mod boot;
 mod keeper;
 mod lifecycle;
 mod shard_thread;
+mod sockets;
+mod takeover;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use crate::store::{Store, postgres, sqlite};
 use crate::telemetry::log::Log;
 use crate::telemetry::{Metrics, Process};
 use backing::Backing;
+use takeover::Handover;
 
 /// Why the server did not start, or ended before it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +99,8 @@ struct Server {
     stopping: watch::Sender<bool>,
     /// What couriers share, which knows whether messages in memory are lost.
     post: Arc<Post>,
+    /// Where another process can take the listeners over.
+    handover: Option<Handover>,
     /// A shard says here that it has ended, and whether it was asked to.
     ended: tokio::sync::mpsc::UnboundedReceiver<(usize, bool)>,
 }

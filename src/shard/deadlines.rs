@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use super::Shard;
 use super::connection::{Connection, Phase};
 use super::timers::{TICK, Tick, ticks};
 use super::turn::desk;
 use super::websocket::Desk;
+use super::{Drain, Shard};
 use crate::config::Config;
 use crate::config::limits::LINGER_SECONDS;
 use crate::net::{Backend, Token};
@@ -86,7 +86,7 @@ impl<B: Backend> Shard<B> {
                 if code == SERVICE_RESTART {
                     connection.end_subscriptions(&mut desk!(self, now));
                     // Clients come back as they went: spread over the time that the stop takes.
-                    let retry_after = self.draining.unwrap_or_default();
+                    let retry_after = self.draining.map_or(Duration::ZERO, |drain| drain.over);
                     let window = self.config.reconnect_window;
                     connection.announce_close(window, retry_after, &mut desk!(self, now));
                 }
@@ -104,28 +104,28 @@ impl<B: Backend> Shard<B> {
         if self.draining.is_some() {
             return;
         }
-        self.draining = Some(over);
-        self.backend.stop_listening();
         let now = self.wheel.now();
+        // The last fifth is for the closing handshakes themselves.
+        let span = over.as_millis() as u64 * 4 / 5 / TICK.as_millis() as u64;
+        let end = now + 1 + span as Tick;
+        self.draining = Some(Drain { over, end });
+        self.backend.stop_listening();
         let tokens: Vec<(Token, bool)> = self
             .connections
             .iter()
             .map(|(token, connection)| (token, connection.is_open()))
             .collect();
         let open = tokens.iter().filter(|(_, open)| *open).count().max(1) as u64;
-        // The last fifth is for the closing handshakes themselves.
-        let span = over.as_millis() as u64 * 4 / 5 / TICK.as_millis() as u64;
         let mut position = 0;
         for (token, is_open) in tokens {
             let Some(connection) = self.connections.get_mut(token) else {
                 continue;
             };
+            // Who has connected and not yet asked for anything is served all the same.
+            connection.clock.drain = end;
             if is_open {
                 connection.clock.drain = now + 1 + (span * position / open) as Tick;
                 position += 1;
-            } else if matches!(&connection.phase, Phase::Head { read, .. } if read.is_empty()) {
-                self.remove(token);
-                continue;
             }
             self.schedule(token);
         }
@@ -145,7 +145,11 @@ fn due(connection: &Connection, config: &Config, now: Tick) -> Due {
     let clock = &connection.clock;
     let stalled = clock.send + ticks(config.stalled_timeout);
     match &connection.phase {
-        Phase::Head { .. } => expires(clock.accepted + ticks(config.handshake_timeout), now),
+        Phase::Head { .. } => {
+            let patience = clock.accepted + ticks(config.handshake_timeout);
+            let drained = (clock.drain > 0).then_some(clock.drain);
+            expires(drained.map_or(patience, |drain| drain.min(patience)), now)
+        }
         Phase::Closing(_) if connection.queued_bytes() > 0 => {
             // A peer that reads gets its close frame however much stood before it.
             let linger = clock.closing + ticks(Duration::from_secs(LINGER_SECONDS));

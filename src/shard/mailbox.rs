@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam::queue::ArrayQueue;
@@ -17,8 +17,8 @@ use crate::delivery::Outgoing;
 pub enum Mail {
     /// Limits have changed.
     Reload(Arc<Config>),
-    /// Stop accepting, and close the connections over this time.
-    Drain(Duration),
+    /// Stop accepting, count that here, and close the connections over this time.
+    Drain(Duration, Arc<AtomicUsize>),
     /// Close whatever is left.
     Stop,
 }
@@ -91,8 +91,11 @@ mod tests {
         let taken = std::iter::from_fn(|| mailbox.take()).count();
         assert_eq!(taken, crate::config::limits::MAILBOX_EVENTS_MAX);
         mailbox
-            .post(Mail::Drain(std::time::Duration::ZERO))
+            .post(Mail::Drain(
+                std::time::Duration::ZERO,
+                std::sync::Arc::default(),
+            ))
             .unwrap();
-        assert!(matches!(mailbox.take(), Some(Mail::Drain(_))));
+        assert!(matches!(mailbox.take(), Some(Mail::Drain(..))));
     }
 }

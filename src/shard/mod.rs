@@ -25,6 +25,7 @@ mod websocket;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 pub use admission::{HandOver, Listener};
@@ -69,8 +70,17 @@ pub struct Shard<B> {
     pushed: Vec<(u64, Vec<u8>)>,
     orders: Vec<(u64, Order)>,
     due: Vec<(Token, Tick)>,
-    /// The time of the drain, once it has begun.
-    draining: Option<Duration>,
+    /// The drain, once it has begun.
+    draining: Option<Drain>,
+}
+
+/// A drain under way.
+#[derive(Debug, Clone, Copy)]
+struct Drain {
+    /// The time over which the whole stop is spread.
+    over: Duration,
+    /// When the last connection is closed.
+    end: Tick,
 }
 
 /// Why [`Shard::next`] returned.
@@ -136,7 +146,8 @@ impl<B: Backend> Shard<B> {
             if let Some(config) = self.read_mail() {
                 return Ok(Next::Reloaded(config));
             }
-            if self.draining.is_some() && self.connections.is_empty() && self.handed.is_empty() {
+            let is_over = self.draining.is_some() && !self.backend.is_listening();
+            if is_over && self.connections.is_empty() && self.handed.is_empty() {
                 return Ok(Next::Stopped);
             }
             if worked {
@@ -174,7 +185,10 @@ impl<B: Backend> Shard<B> {
                     self.config = Arc::clone(&config);
                     return Some(config);
                 }
-                Mail::Drain(over) => self.drain(over),
+                Mail::Drain(over, begun) => {
+                    self.drain(over);
+                    begun.fetch_add(1, Ordering::Release);
+                }
                 Mail::Stop => self.stop(),
             }
         }

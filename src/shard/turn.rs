@@ -69,8 +69,10 @@ impl<B: Backend> Shard<B> {
             return;
         };
         let listener = Listener::from_number(listener);
-        self.connections
-            .insert_at(token, Connection::new(listener, place, now));
+        let mut connection = Connection::new(listener, place, now);
+        // The kernel had accepted it before the drain began.
+        connection.clock.drain = self.draining.map_or(0, |drain| drain.end);
+        self.connections.insert_at(token, connection);
         self.schedule(token);
         self.backend.receive(token, Receive::Once);
     }

@@ -25,6 +25,7 @@ mod limits_hold;
 mod malformed_input_harms_nobody;
 mod memories_are_found_by_meaning;
 mod messages_follow_the_schema;
+mod restarts_without_a_gap;
 mod runs_on_postgres;
 mod sends_are_whole;
 mod sessions_are_private;

@@ -42,6 +42,19 @@ struct Listening {
     readable: bool,
 }
 
+/// Takes a descriptor out of the set; one that is not in it is out already.
+fn remove(epoll: &AsyncFd<OwnedFd>, fd: RawFd) {
+    // SAFETY: both descriptors are open, and no event is read for a removal.
+    unsafe {
+        libc::epoll_ctl(
+            epoll.as_raw_fd(),
+            libc::EPOLL_CTL_DEL,
+            fd,
+            std::ptr::null_mut(),
+        );
+    }
+}
+
 /// Sockets driven by epoll.
 pub struct Epoll {
     epoll: AsyncFd<OwnedFd>,
@@ -100,7 +113,14 @@ impl Backend for Epoll {
     }
 
     fn stop_listening(&mut self) {
-        self.listeners.clear();
+        for listener in self.listeners.drain(..) {
+            // Another process may have the same socket, and closing ours would leave it registered.
+            remove(&self.epoll, listener.socket.as_raw_fd());
+        }
+    }
+
+    fn is_listening(&self) -> bool {
+        !self.listeners.is_empty()
     }
 
     fn turn(&mut self, events: &mut Vec<Event>) -> io::Result<()> {

@@ -26,7 +26,6 @@ impl Uring {
         if result >= 0 {
             // SAFETY: a successful accept gives us a descriptor of our own.
             let fd = unsafe { OwnedFd::from_raw_fd(result) };
-            // Accepted while the listeners were being closed: nobody will serve it.
             let Some(listener) = self.listeners.get(index) else {
                 return;
             };

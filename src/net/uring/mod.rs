@@ -41,8 +41,10 @@ const BUFFER_GROUP: u16 = 0;
 const ENTERS_PER_TURN: usize = 64;
 
 struct Listening {
-    socket: TcpListener,
+    /// None once it was closed.
+    socket: Option<TcpListener>,
     number: u8,
+    /// The kernel may accept for it.
     armed: bool,
 }
 
@@ -97,7 +99,7 @@ impl Backend for Uring {
         // A non-blocking descriptor would make the ring answer EAGAIN instead of waiting.
         listener.set_nonblocking(false)?;
         self.listeners.push(Listening {
-            socket: listener,
+            socket: Some(listener),
             number,
             armed: false,
         });
@@ -108,7 +110,7 @@ impl Backend for Uring {
     fn stop_listening(&mut self) {
         self.stopped = true;
         for index in 0..self.listeners.len() {
-            let operation = Operation::accept(index as u8);
+            let operation = Operation::accept(index as u32);
             self.push(
                 opcode::AsyncCancel::new(operation.pack()),
                 Operation::cancel(),
@@ -117,7 +119,13 @@ impl Backend for Uring {
         // The descriptor may close at once: the pending accept holds the socket open until its
         // cancellation, so the cancellation is submitted first.
         let _ = self.enter();
-        self.listeners.clear();
+        for listener in &mut self.listeners {
+            listener.socket = None;
+        }
+    }
+
+    fn is_listening(&self) -> bool {
+        self.listeners.iter().any(|listener| listener.armed)
     }
 
     fn turn(&mut self, events: &mut Vec<Event>) -> io::Result<()> {

@@ -73,9 +73,9 @@ impl Operation {
         Self { kind, token }
     }
 
-    pub(super) fn accept(listener: u8) -> Self {
+    pub(super) fn accept(listener: u32) -> Self {
         let token = Token {
-            index: u32::from(listener),
+            index: listener,
             generation: 0,
         };
         Self {

@@ -99,13 +99,15 @@ impl Uring {
         }
         for index in 0..self.listeners.len() {
             let listener = &mut self.listeners[index];
-            if !listener.armed {
+            if let Some(socket) = &listener.socket
+                && !listener.armed
+            {
                 listener.armed = true;
-                let fd = types::Fd(listener.socket.as_raw_fd());
+                let fd = types::Fd(socket.as_raw_fd());
                 let entry = opcode::AcceptMulti::new(fd)
                     .flags(libc::SOCK_CLOEXEC)
                     .build();
-                self.push(EntryOf(entry), Operation::accept(index as u8));
+                self.push(EntryOf(entry), Operation::accept(index as u32));
             }
         }
     }
