@@ -98,6 +98,7 @@ async fn grow_graph(store: &dyn Store, place: &Place) {
             half_life: Duration::from_secs(1),
             prune_below: 0.0,
             prune_age: Duration::from_secs(1),
+            session_window: Duration::from_secs(tmws::config::limits::SESSION_WINDOW_SECONDS),
         };
         store.upkeep(retention).await.expect("the upkeep runs");
         tokio::time::sleep(Duration::from_secs(1)).await;

@@ -31,6 +31,7 @@ mod sends_are_whole;
 mod sessions_are_private;
 mod sessions_survive_stops;
 mod slots_are_reused;
+mod slow_consumers;
 mod slow_reader;
 mod storms_lose_no_message;
 mod survives_kill;
