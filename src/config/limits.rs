@@ -167,6 +167,5 @@ pub const STOP_MS_MAX: u64 = 9_500;
 
 const _: () = assert!(HEAD_BYTES_MAX <= QUEUED_BYTES_MAX);
 const _: () = assert!(LET_GO_MS < STOP_MS_MAX && STOP_MS_MAX < 10_000);
-const _: () = assert!(crate::domain::message::BODY_BYTES_MAX < KEPT_BYTES_AT_ONCE_MAX / 2);
 const _: () = assert!(QUEUED_BYTES_LOW < QUEUED_BYTES_MAX);
 const _: () = assert!(DEFLATE_BYTES_MIN as usize <= INLINE_DEFLATE_BYTES_MAX);

@@ -19,6 +19,7 @@ use super::{Courier, noted, text};
 use crate::config::limits::{KEPT_AT_ONCE_MAX, KEPT_BYTES_AT_ONCE_MAX};
 use crate::delivery::hub::{Among, Volatile};
 use crate::domain::Unsettled;
+use crate::domain::message::BODY_BYTES_MAX;
 use crate::store::StoreError;
 
 /// Pause between two looks at sessions whose connections have been closed.
@@ -149,6 +150,9 @@ impl Courier {
         self.sealed.get()
     }
 }
+
+/// One message always fits.
+const _: () = assert!(BODY_BYTES_MAX < KEPT_BYTES_AT_ONCE_MAX / 2);
 
 fn name(one: &Volatile) -> (Uuid, Uuid) {
     (one.session, one.parcel.id)
