@@ -66,6 +66,7 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
         changes: Arc::new(Changes::new(shards)),
         post: Arc::new(Post::new(shards)),
         running: Arc::default(),
+        turns: Arc::default(),
         seal: Arc::default(),
         config: Arc::clone(&config),
         metrics: Arc::clone(&metrics),

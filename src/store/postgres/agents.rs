@@ -2,12 +2,12 @@
 
 use tokio_postgres::Row;
 
-use super::{PostgresStore, Shard};
 use super::failure::{Failure, no_nul};
 use super::pool::Transaction;
 use super::query::Query;
 use super::rows::{column, foreign, time};
 use super::scope::Scope;
+use super::{PostgresStore, Shard};
 use crate::domain::{Agent, AgentKey, JsonObject, NewAgent, Page};
 use crate::store::{StoreError, cursor};
 
@@ -56,7 +56,8 @@ pub(super) async fn register(store: &PostgresStore, new: &NewAgent) -> Result<Ag
         let answers = transaction.commit(vec![query]).await?;
         agent(answers[0].first().ok_or_else(foreign)?)
     };
-    store.transact(Scope::namespace(new.key.namespace.clone()), work)
+    store
+        .transact(Scope::namespace(new.key.namespace.clone()), work)
         .await
 }
 

@@ -191,7 +191,10 @@ pub(super) async fn create_together(
             };
             transaction.run_steps(steps).await?;
         }
-        Ok(entries.iter().map(|(_, new, _)| new.memory.clone()).collect())
+        Ok(entries
+            .iter()
+            .map(|(_, new, _)| new.memory.clone())
+            .collect())
     };
     store.transact(Scope::of(viewer), work).await
 }

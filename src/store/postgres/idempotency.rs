@@ -73,9 +73,8 @@ impl Idempotent for PostgresStore {
     }
 
     fn post_once(&self, key: &Keyed, new: NewMessage, recipients: u64) -> Answer<Posted> {
-        self.with_key(key).write(async move |store: Self| {
-            messages::post_once(&store, new, recipients).await
-        })
+        self.with_key(key)
+            .write(async move |store: Self| messages::post_once(&store, new, recipients).await)
     }
 
     fn kept_result(&self, key: &Keyed) -> Answer<Option<String>> {

@@ -181,7 +181,9 @@ impl Store for SqliteStore {
     ) -> Answer<Memory> {
         let viewer = viewer.clone();
         let bytes = patch.content.as_ref().map_or(0, String::len);
-        self.once(bytes, move |batch| change::update(batch, &viewer, id, patch, expected_version))
+        self.once(bytes, move |batch| {
+            change::update(batch, &viewer, id, patch, expected_version)
+        })
     }
 
     fn delete_memory(
@@ -192,7 +194,9 @@ impl Store for SqliteStore {
         expected_version: Option<u64>,
     ) -> Answer<u64> {
         let viewer = viewer.clone();
-        self.once(0, move |batch| change::delete(batch, &viewer, id, purge, expected_version))
+        self.once(0, move |batch| {
+            change::delete(batch, &viewer, id, purge, expected_version)
+        })
     }
 
     fn share_memory(&self, viewer: &Viewer, share: Share) -> Answer<Memory> {

@@ -2,13 +2,13 @@
 
 use uuid::Uuid;
 
-use super::super::{PostgresStore, Shard};
 use super::super::failure::Failure;
 use super::super::pool::Transaction;
 use super::super::query::Query;
 use super::super::rows::{column, foreign};
 use super::super::scope::Scope;
 use super::super::session::Step;
+use super::super::{PostgresStore, Shard};
 use super::rows::{agent_key, letter, letter_columns};
 use crate::config::limits::{NODE_SILENT_SECONDS, SESSION_WINDOW_SECONDS};
 use crate::domain::message::{DEAD_LETTERS_MAX, WAITING_MAX};

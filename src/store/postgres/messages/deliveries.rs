@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::super::{PostgresStore, Shard};
 use super::super::failure::Failure;
 use super::super::pool::Transaction;
 use super::super::query::Query;
 use super::super::rows::{column, foreign};
 use super::super::scope::Scope;
+use super::super::{PostgresStore, Shard};
 use super::counts::WaitingCounts;
 use super::rows::{message, message_columns};
 use crate::domain::message::WAITING_MAX;

@@ -111,9 +111,7 @@ impl Messages for PostgresStore {
 
     fn settle_messages(&self, agent: &AgentKey, ids: Vec<Uuid>) -> Answer<Vec<Settled>> {
         let agent = agent.clone();
-        self.write(async move |store: Self| {
-            deliveries::settle_messages(&store, &agent, ids).await
-        })
+        self.write(async move |store: Self| deliveries::settle_messages(&store, &agent, ids).await)
     }
 
     fn list_dead_letters(

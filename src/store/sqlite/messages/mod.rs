@@ -133,7 +133,9 @@ impl Messages for SqliteStore {
 
     fn settle_messages(&self, agent: &AgentKey, ids: Vec<Uuid>) -> Answer<Vec<Settled>> {
         let agent = agent.clone();
-        self.once(0, move |batch| deliveries::settle_messages(batch, &agent, &ids))
+        self.once(0, move |batch| {
+            deliveries::settle_messages(batch, &agent, &ids)
+        })
     }
 
     fn list_dead_letters(
@@ -159,12 +161,16 @@ impl Messages for SqliteStore {
         letters: Letters,
     ) -> Answer<Vec<(AgentKey, u64)>> {
         let owner = owner.cloned();
-        self.once(0, move |batch| dead_letters::retry(batch, owner.as_ref(), &letters))
+        self.once(0, move |batch| {
+            dead_letters::retry(batch, owner.as_ref(), &letters)
+        })
     }
 
     fn purge_dead_letters(&self, owner: Option<&AgentKey>, letters: Letters) -> Answer<u64> {
         let owner = owner.cloned();
-        self.once(0, move |batch| dead_letters::purge(batch, owner.as_ref(), &letters))
+        self.once(0, move |batch| {
+            dead_letters::purge(batch, owner.as_ref(), &letters)
+        })
     }
 
     fn node(&self) -> Uuid {
