@@ -44,7 +44,7 @@ pub struct Viewer {
 }
 
 /// Why a store operation failed. Nothing was changed unless said otherwise.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// No such thing, or the viewer may not see it.
     #[error("{what} not found")]
