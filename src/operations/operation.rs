@@ -119,7 +119,8 @@ pub struct Operation {
     run: Run,
     /// Runs it to its end, where it answers before.
     whole: Option<Whole>,
-    repeats: Repeats,
+    /// How a call is answered that is repeated under its key.
+    pub(super) repeats: Repeats,
 }
 
 impl Operation {
