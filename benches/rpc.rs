@@ -76,6 +76,7 @@ pub(crate) fn dispatch(c: &mut Criterion) {
         looks: Cell::new(0),
         registry: Arc::clone(&registry),
         running: Arc::default(),
+        turns: Arc::default(),
         seal: Arc::default(),
         inbox: changes.inbox(0),
         changes,

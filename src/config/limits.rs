@@ -120,6 +120,17 @@ pub const KEPT_AT_ONCE_MAX: usize = 256;
 /// Bytes of them: a few ms of the store's time, so that others get their turn.
 pub const KEPT_BYTES_AT_ONCE_MAX: usize = 2 << 20;
 
+/// Seconds that what a call under an idempotency key led to is kept (SPEC 5): whoever repeats a call after a
+/// day has long given it up.
+pub const IDEMPOTENCY_SECONDS: u64 = 24 * 3_600;
+
+/// Bytes of an idempotency key: a UUID takes 36, and it is part of an index.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+
+/// Results kept with a session for keys of calls that changed nothing but that session; the oldest make
+/// room. A client switches its agent or its topics a few times, and repeats the latest.
+pub const SESSION_RESULTS_MAX: usize = 64;
+
 /// Requests of ours that one client may leave unanswered: a call asks one after the other, and
 /// a connection has [`REQUESTS_IN_FLIGHT_MAX`] of them.
 pub const ASKS_MAX: usize = 64;

@@ -15,4 +15,4 @@ pub use exchange::{AskError, Asks, Exchange};
 pub use outlet::{INTERRUPT, Order, Outgoing, Outlet};
 pub use registry::{Presence, Registry};
 pub use running::Running;
-pub use session::{Session, Transport};
+pub use session::{Kept, Session, Transport};

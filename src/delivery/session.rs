@@ -1,6 +1,7 @@
 //! One agent's presence on one connection.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -8,7 +9,8 @@ use uuid::Uuid;
 
 use super::Registry;
 use super::courier::{Attendance, Courier};
-use crate::domain::{AgentKey, Timestamp};
+use crate::config::limits::SESSION_RESULTS_MAX;
+use crate::domain::{AgentKey, Keyed, Timestamp};
 
 /// The wire that a session came by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +29,17 @@ impl Transport {
             Self::Http => "http",
         }
     }
+}
+
+/// What a session knows of an idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kept {
+    /// Nothing.
+    Nothing,
+    /// The result of the same call.
+    Result(Vec<u8>),
+    /// That it was used for another call.
+    Other,
 }
 
 /// A session. It is registered from its making to its drop.
@@ -54,6 +67,9 @@ pub struct Session {
     connection: Cell<Option<u64>>,
     /// That it takes deliveries.
     attendance: RefCell<Option<Rc<Attendance>>>,
+    /// Results of calls that changed nothing but the session, by key, the latest last. The agent is
+    /// not asked for, since such a call may be what has changed it.
+    results: RefCell<VecDeque<(Keyed, Box<[u8]>)>>,
     /// Absent for a single HTTP request, which is nobody's presence.
     registry: Option<Arc<Registry>>,
 }
@@ -102,6 +118,7 @@ impl Session {
             start_ms,
             connection: Cell::new(None),
             attendance: RefCell::new(None),
+            results: RefCell::default(),
             registry,
         }
     }
@@ -166,6 +183,25 @@ impl Session {
     /// Keeps what the client says of itself.
     pub fn set_client(&self, client: &str) {
         self.client.replace(Some(client.into()));
+    }
+
+    /// What is kept under an idempotency key.
+    pub fn kept(&self, keyed: &Keyed) -> Kept {
+        let results = self.results.borrow();
+        match results.iter().find(|(known, _)| known.key == keyed.key) {
+            None => Kept::Nothing,
+            Some((known, result)) if known.digest == keyed.digest => Kept::Result(result.to_vec()),
+            Some(_) => Kept::Other,
+        }
+    }
+
+    /// Keeps the result of a call that has changed nothing but this session; the oldest one makes room.
+    pub fn keep(&self, keyed: &Keyed, result: &[u8]) {
+        let mut results = self.results.borrow_mut();
+        if results.len() == SESSION_RESULTS_MAX {
+            results.pop_front();
+        }
+        results.push_back((keyed.clone(), result.into()));
     }
 
     /// What the client said of itself, as JSON.

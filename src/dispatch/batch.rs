@@ -239,6 +239,7 @@ impl Dispatcher {
             era: Era::Legacy,
             id,
             outlet,
+            key: None,
         };
         self.answer(request, call, out)
     }

@@ -18,13 +18,13 @@ use bumpalo::Bump;
 
 #[cfg(fuzzing)]
 pub use mcp::examine_uri;
-pub use mcp::{Caller, Constants, McpConnection};
+pub use mcp::{Caller, Constants, McpConnection, Way};
 
 use crate::delivery::Session;
 use crate::operations::{Context, Later, Operation, Outcome, Services, Table};
 use crate::rpc::{Condition, Fault};
 use crate::telemetry::ShardMetrics;
-use mcp::Watches;
+use mcp::{Request, Watches};
 use reuse::Recent;
 
 /// What a message leads to.
@@ -163,12 +163,13 @@ impl Dispatcher {
     }
 
     /// Runs an operation by one of its names and waits for its result's JSON: for wires that
-    /// answer one request at a time.
+    /// answer one request at a time. `key` is the idempotency key beside the arguments.
     pub async fn call(
         &self,
         session: &Rc<Session>,
         name: &str,
         arguments: Option<&str>,
+        key: Option<&str>,
     ) -> Result<Vec<u8>, Fault> {
         let Some((index, operation)) = self.table.find(name) else {
             return Err(Fault::new(
@@ -178,10 +179,7 @@ impl Dispatcher {
         };
         let started = Instant::now();
         let mut out = Vec::new();
-        let context = Context {
-            services: &self.services,
-            session,
-        };
+        let context = Context::new(&self.services, session, key);
         let result = match operation.run(&context, arguments, &mut out) {
             Outcome::Ready(result) => result.map(|()| out),
             Outcome::Later(later) => later.await,
@@ -193,7 +191,7 @@ impl Dispatcher {
     /// Runs an operation; a result at hand lands in `scratch`.
     fn run(
         &self,
-        session: &Rc<Session>,
+        request: Request<'_>,
         index: usize,
         operation: &Operation,
         arguments: Option<&str>,
@@ -202,10 +200,7 @@ impl Dispatcher {
         scratch.clear();
         self.settle();
         let started = self.clock.get();
-        let context = Context {
-            services: &self.services,
-            session,
-        };
+        let context = Context::new(&self.services, request.session(), request.key);
         match operation.run(&context, arguments, scratch) {
             Outcome::Ready(result) => {
                 self.finish(index, result.is_ok());

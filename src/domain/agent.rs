@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{JsonObject, Timestamp, Violation};
 
@@ -18,7 +18,7 @@ pub const TITLE_CHARS_MAX: usize = 200;
 pub const DESCRIPTION_CHARS_MAX: usize = 2_000;
 
 /// Who acts: an agent's id and its namespace. Cheap to clone; sessions of one agent share it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct AgentKey {
     /// The namespace, `default` unless the client chose one.
     pub namespace: Arc<str>,
@@ -58,7 +58,7 @@ pub fn check_name(field: &'static str, name: &str) -> Result<(), Violation> {
 }
 
 /// A registered agent.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Agent {
     /// Id inside the namespace.
     pub agent_id: Arc<str>,

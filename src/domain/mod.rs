@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod embedding;
+pub mod idempotency;
 pub mod json;
 pub mod mcp_task;
 pub mod memory;
@@ -16,6 +17,7 @@ pub use agent::{Agent, AgentKey, NewAgent};
 pub use embedding::{
     Embedded, EmbeddingState, Model, ModelProgress, NewVector, Unembedded, Vector,
 };
+pub use idempotency::Keyed;
 pub use json::{JsonObject, JsonText};
 pub use mcp_task::{McpTask, McpTaskChange, McpTaskStatus, NewMcpTask};
 pub use memory::{

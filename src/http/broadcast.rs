@@ -16,6 +16,7 @@ struct Broadcast {
     body: JsonText,
     priority: Option<Priority>,
     ttl: Option<u64>,
+    idempotency_key: Option<String>,
 }
 
 /// Arguments of `agent/send`.
@@ -27,6 +28,8 @@ struct Send<'a> {
     priority: Option<Priority>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ttl: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idempotency_key: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -47,6 +50,7 @@ pub(super) fn arguments(id: &str, body: &[u8]) -> Result<Vec<u8>, Fault> {
         body: given.body,
         priority: given.priority,
         ttl: given.ttl,
+        idempotency_key: given.idempotency_key,
     };
     let mut out = Vec::with_capacity(body.len() + 64);
     json::write(&mut out, &send).map_err(|error| invalid(json::reason(&error)))?;
@@ -67,6 +71,12 @@ mod tests {
         let text = String::from_utf8(sent).unwrap();
         let expected = r#"{"to":{"agent":"team/bob"},"body":{"a":1},"priority":"high","ttl":5}"#;
         assert_eq!(text, expected);
+        let keyed = arguments("bob", br#"{"body":1,"idempotency_key":"k"}"#).unwrap();
+        let text = String::from_utf8(keyed).unwrap();
+        assert!(
+            text.ends_with(r#""body":1,"idempotency_key":"k"}"#),
+            "{text}"
+        );
         assert!(arguments("bob", br#"{"to":{"agent":"eve"},"body":1}"#).is_err());
         assert!(arguments("bob", b"{}").is_err());
         assert!(arguments("%ff", br#"{"body":1}"#).is_err());

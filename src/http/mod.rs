@@ -8,6 +8,7 @@ mod body;
 mod broadcast;
 mod connection;
 mod cors;
+mod idempotency;
 mod mcp;
 mod routes;
 
@@ -24,6 +25,7 @@ use crate::auth::Origins;
 use crate::config::Config;
 use crate::dispatch::Dispatcher;
 use crate::shard::{Gate, HandOver};
+use idempotency::header_key;
 
 /// The HTTP side of one shard.
 pub struct Http {

@@ -11,7 +11,7 @@ use sonic_rs::JsonValueTrait;
 
 use super::answer::{self, Answer, Payload};
 use super::body::{is_json, read};
-use super::{Http, broadcast, cors, mcp};
+use super::{Http, broadcast, cors, header_key, mcp};
 use crate::delivery::Session;
 use crate::rpc::{Condition, Fault, json};
 use crate::shard::Listener;
@@ -194,7 +194,9 @@ async fn call<B>(
     arguments: Option<&str>,
 ) -> Result<Vec<u8>, Fault> {
     let session = Rc::new(Session::of_request(agent(request)?));
-    http.dispatcher.call(&session, operation, arguments).await
+    let key = header_key(request.headers())?;
+    let dispatcher = &http.dispatcher;
+    dispatcher.call(&session, operation, arguments, key).await
 }
 
 /// Runs an operation whose arguments are the request's body.

@@ -33,7 +33,8 @@ pub(super) fn rows() -> Vec<Operation> {
             .describe("Act as another registered agent on this connection from now on.")
             .scope(Scope::AgentSend)
             .touches(Touches::Session)
-            .writes(true),
+            .writes(true)
+            .changes_session(),
         Operation::later("agent/info", info)
             .aliases(&["get_agent_info"])
             .core_tool("get_current_agent", "Show the current agent")
@@ -84,7 +85,7 @@ fn register(context: &Context<'_>, arguments: RegisterAgent) -> Result<Pending<A
     agent.check()?;
     let services = Rc::clone(context.services);
     let key = agent.key.clone();
-    let registered = services.store.register_agent(agent);
+    let registered = context.store().register_agent(agent);
     Ok(Box::pin(async move {
         let agent = registered.await?;
         services.changes.publish(&Change::Agent(key));

@@ -1,11 +1,42 @@
 //! Arguments: from JSON text to their type.
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::rpc::{Condition, Fault, json};
 
+/// What names a call among others, where its arguments hold it.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Meta {
+    /// Calls of one key are one call.
+    #[serde(rename = "tmws/idempotencyKey")]
+    key: Option<String>,
+}
+
+impl Meta {
+    pub(super) fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+}
+
+/// The keys that arguments hold.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct GivenKeys<'a> {
+    /// In their `_meta`.
+    pub(super) meta: Option<&'a str>,
+    /// Among them.
+    pub(super) argument: Option<&'a str>,
+}
+
+/// Arguments of an operation.
+pub(super) trait Arguments: DeserializeOwned {
+    /// What they say of the call's key.
+    fn keys(&self) -> GivenKeys<'_>;
+}
+
 /// Declares the arguments of an operation: unknown members are refused, since a mistyped filter
-/// that is ignored finds the wrong thing; `_meta` is what the wire adds.
+/// that is ignored finds the wrong thing. `_meta` is what the wire adds, and `idempotency_key` stands
+/// for the key in it; neither is in the schema, where a model would pay for it in every tool.
 macro_rules! arguments {
     ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* }) => {
         $(#[$meta])*
@@ -15,7 +46,18 @@ macro_rules! arguments {
             $($(#[$field_meta])* $field: $type,)*
             #[serde(default, rename = "_meta")]
             #[schemars(skip)]
-            _meta: Option<serde::de::IgnoredAny>,
+            _meta: Option<crate::operations::arguments::Meta>,
+            #[schemars(skip)]
+            idempotency_key: Option<String>,
+        }
+
+        impl crate::operations::arguments::Arguments for $name {
+            fn keys(&self) -> crate::operations::arguments::GivenKeys<'_> {
+                crate::operations::arguments::GivenKeys {
+                    meta: self._meta.as_ref().and_then(|meta| meta.key()),
+                    argument: self.idempotency_key.as_deref(),
+                }
+            }
         }
     };
 }

@@ -185,7 +185,7 @@ fn retry(context: &Context<'_>, arguments: WhichLetters) -> Result<Pending<Retri
     let letters = which(arguments)?;
     let agent = context.session.agent();
     let services = Rc::clone(context.services);
-    let retried = services.store.retry_dead_letters(Some(&agent), letters);
+    let retried = context.store().retry_dead_letters(Some(&agent), letters);
     Ok(Box::pin(async move {
         let retried = retried.await?;
         let count = retried.iter().map(|(_, count)| count).sum();
@@ -206,8 +206,7 @@ struct Purged {
 fn purge(context: &Context<'_>, arguments: WhichLetters) -> Result<Pending<Purged>, Fault> {
     let letters = which(arguments)?;
     let agent = context.session.agent();
-    let store = &context.services.store;
-    let purged = store.purge_dead_letters(Some(&agent), letters);
+    let purged = context.store().purge_dead_letters(Some(&agent), letters);
     Ok(Box::pin(async move {
         Ok(Purged {
             purged: purged.await?,

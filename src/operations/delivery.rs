@@ -29,27 +29,33 @@ pub(super) fn rows() -> Vec<Operation> {
                 "Settle deliveries: all up to a place (up_to), or single ones (acks with the delivery \
                  that is meant, or seqs). Answered when it is durable.",
             )
-            .writes(true),
+            .writes(true)
+            .keeps_result_of_session(),
         Operation::later("session/nack", nack)
             .describe("Ask for a delivery again, after delay_ms.")
-            .writes(true),
+            .writes(true)
+            .keeps_result_of_session(),
         Operation::later("session/extend", extend)
             .describe("Ask for another 30 seconds before a delivery is made again.")
-            .writes(true),
+            .writes(true)
+            .keeps_result_of_session(),
         Operation::later("session/term", term)
             .describe("Make a dead letter of a message: it is not delivered again.")
-            .writes(true),
+            .writes(true)
+            .keeps_result_of_session(),
         Operation::ready("session/subscribe", subscribe)
             .describe(
                 "Have messages delivered on this connection: topic message for those to you, \
                  topic:NAME for those to a topic of your namespace.",
             )
             .scope(Scope::AgentRead)
-            .writes(true),
+            .writes(true)
+            .changes_session(),
         Operation::ready("session/unsubscribe", unsubscribe)
             .describe("End the delivery of topics.")
             .scope(Scope::AgentRead)
-            .writes(true),
+            .writes(true)
+            .changes_session(),
     ]
 }
 

@@ -33,6 +33,7 @@ pub(super) fn rows() -> Vec<Operation> {
             .scope(Scope::Admin)
             .cost(100)
             .writes(true)
+            .keeps_result()
             .whole(switch_over),
     ]
 }

@@ -35,6 +35,7 @@ impl From<StoreError> for Fault {
                     "the store is not available at the moment",
                 )
             }
+            StoreError::Mismatch => Self::new(Condition::IdempotencyMismatch, message),
             StoreError::Busy => Self::new(Condition::Unavailable, message),
         }
     }

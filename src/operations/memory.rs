@@ -88,12 +88,10 @@ struct Deleted {
 
 fn delete(context: &Context<'_>, arguments: DeleteMemory) -> Result<Pending<Deleted>, Fault> {
     let (id, purged) = (arguments.id, arguments.purge.unwrap_or(false));
-    let deleted = context.services.store.delete_memory(
-        &context.viewer(),
-        id,
-        purged,
-        arguments.expected_version,
-    );
+    let deleted =
+        context
+            .store()
+            .delete_memory(&context.viewer(), id, purged, arguments.expected_version);
     let services = Rc::clone(context.services);
     Ok(Box::pin(async move {
         let version = deleted.await?;
@@ -148,7 +146,7 @@ fn share(context: &Context<'_>, arguments: ShareMemory) -> Result<Pending<Memory
         permission: (!revoke).then(|| arguments.permission.unwrap_or_default()),
     };
     let services = Rc::clone(context.services);
-    let shared = services.store.share_memory(&viewer, share);
+    let shared = context.store().share_memory(&viewer, share);
     Ok(Box::pin(async move {
         let memory = shared.await?;
         services.memory_changed(Some(&memory.namespace), memory.id);

@@ -141,7 +141,7 @@ fn import(context: &Context<'_>, arguments: ImportMemories) -> Result<Pending<Im
     if arguments.check_only.unwrap_or(false) {
         return Ok(Box::pin(async { Ok(Imported::default()) }));
     }
-    let imported = services.store.import(records);
+    let imported = context.store().import(records);
     Ok(Box::pin(async move {
         let imported = imported.await?;
         if imported.created > 0 {

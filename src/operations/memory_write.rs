@@ -44,7 +44,8 @@ pub(super) fn rows() -> Vec<Operation> {
             )
             .scope(Scope::MemoryWrite)
             .cost(5)
-            .writes(false),
+            .writes(false)
+            .keeps_result(),
         Operation::later("memory/update", update)
             .tool("update_memory", "Update a memory")
             .describe(
@@ -144,7 +145,7 @@ fn create(context: &Context<'_>, arguments: CreateMemory) -> Result<Pending<Crea
     new.normalize(services.content_chars_max.get())?;
     let vector = TextVector::of(&services.meaning, &viewer.key, &new.content);
     new.vector = vector.known();
-    let created = services.store.create_memories(vec![new]);
+    let created = context.store().create_memories(vec![new]);
     Ok(Box::pin(async move {
         let memory = match created.await?.pop() {
             Some(memory) => memory?,
@@ -294,7 +295,7 @@ fn update(context: &Context<'_>, arguments: UpdateMemory) -> Result<Pending<Memo
     patch.normalize(services.content_chars_max.get())?;
     let content = patch.content.clone();
     let (id, expected) = (arguments.id, arguments.expected_version);
-    let updated = services.store.update_memory(&viewer, id, patch, expected);
+    let updated = context.store().update_memory(&viewer, id, patch, expected);
     Ok(Box::pin(async move {
         let memory = updated.await?;
         services.memory_changed(Some(&memory.namespace), memory.id);

@@ -51,7 +51,8 @@ pub(super) fn rows() -> Vec<Operation> {
                  acknowledge them: pass the ids that you are done with as ack.",
             )
             .scope(Scope::AgentRead)
-            .writes(true),
+            .writes(true)
+            .keeps_result(),
         Operation::later("agent/ack", acknowledge)
             .tool("ack_messages", "Acknowledge messages")
             .describe("Say that you are done with messages; they are not delivered again.")
@@ -132,6 +133,7 @@ fn send(context: &Context<'_>, arguments: SendMessage) -> Result<Pending<Accepte
         exclude: arguments.exclude,
         correlation_id: arguments.correlation_id,
         _meta: None,
+        idempotency_key: None,
     };
     send_to(context, to, rest)
 }
@@ -218,6 +220,7 @@ fn send_to(
         to,
         exclude,
         durable: arguments.durable.unwrap_or(true),
+        key: context.keyed.cloned(),
     };
     Ok(Box::pin(async move {
         let Sent { id, recipients } = services.courier.send(sending, present).await?;
@@ -323,12 +326,16 @@ fn inbox(context: &Context<'_>, arguments: CheckInbox) -> Result<Pending<Inbox>,
     let ids = arguments.ack.unwrap_or_default();
     check_ids("ack", &ids)?;
     let services = Rc::clone(context.services);
+    let store = context.store();
     let agent = context.session.agent();
     Ok(Box::pin(async move {
         let acknowledged = if ids.is_empty() {
             0
         } else {
-            services.courier.settle_for_agent(&agent, ids).await?
+            services
+                .courier
+                .settle_for_agent(&*store, &agent, ids)
+                .await?
         };
         let waiting = services.store.waiting_messages(&agent, limit).await?;
         Ok(Inbox {
@@ -362,10 +369,12 @@ fn acknowledge(
 ) -> Result<Pending<Acknowledged>, Fault> {
     check_ids("ids", &arguments.ids)?;
     let services = Rc::clone(context.services);
+    let store = context.store();
     let agent = context.session.agent();
     Ok(Box::pin(async move {
         let courier = &services.courier;
-        let acknowledged = courier.settle_for_agent(&agent, arguments.ids).await?;
+        let settled = courier.settle_for_agent(&*store, &agent, arguments.ids);
+        let acknowledged = settled.await?;
         Ok(Acknowledged { acknowledged })
     }))
 }

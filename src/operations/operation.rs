@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
+use super::arguments::Arguments;
+use super::idempotency::{Repeats, Rule, claimed, encoded, kept_in_session};
 use super::services::Context;
-use super::{arguments, schema};
+use super::{arguments, idempotency, schema};
 use crate::rpc::{Condition, Fault, json};
 
 /// What a caller must be allowed to do.
@@ -81,7 +82,10 @@ pub type Later = Pin<Box<dyn Future<Output = Result<Vec<u8>, Fault>>>>;
 /// A typed result under way.
 pub(super) type Pending<R> = Pin<Box<dyn Future<Output = Result<R, Fault>>>>;
 
-type Run = Box<dyn Fn(&Context<'_>, Option<&str>, &mut Vec<u8>) -> Outcome + Send + Sync>;
+type Run = Box<dyn Fn(&Context<'_>, Rule, Option<&str>, &mut Vec<u8>) -> Outcome + Send + Sync>;
+
+/// As [`Run`]; `None` if it runs no further than that.
+type Whole = Box<dyn Fn(&Context<'_>, Option<&str>) -> Option<Outcome> + Send + Sync>;
 
 /// One operation.
 pub struct Operation {
@@ -114,7 +118,9 @@ pub struct Operation {
     pub result: Schema,
     run: Run,
     /// Runs it to its end, where it answers before.
-    whole: Option<Run>,
+    whole: Option<Whole>,
+    /// How a call is answered that is repeated under its key.
+    pub(super) repeats: Repeats,
 }
 
 impl Operation {
@@ -125,7 +131,11 @@ impl Operation {
         arguments: Option<&str>,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        (self.run)(context, arguments, out)
+        let rule = Rule {
+            method: self.method,
+            repeats: self.repeats,
+        };
+        (self.run)(context, rule, arguments, out)
     }
 
     /// True if it answers before its end, so that a task tells more.
@@ -134,10 +144,11 @@ impl Operation {
     }
 
     /// Runs the operation to its end instead of answering once it is under way; `None` if the two
-    /// are the same. A client that follows tasks gets one of this.
+    /// are the same, or if the call has an idempotency key: its result, and no task, is kept. A client
+    /// that follows tasks gets one of this.
     pub fn run_whole(&self, context: &Context<'_>, arguments: Option<&str>) -> Option<Outcome> {
         let whole = self.whole.as_ref()?;
-        Some(whole(context, arguments, &mut Vec::new()))
+        whole(context, arguments)
     }
 
     /// An operation whose answer is at hand.
@@ -146,12 +157,11 @@ impl Operation {
         handler: fn(&Context<'_>, A) -> Result<R, Fault>,
     ) -> Self
     where
-        A: DeserializeOwned + JsonSchema + 'static,
+        A: Arguments + JsonSchema + 'static,
         R: Serialize + JsonSchema + 'static,
     {
-        let run: Run = Box::new(move |context, text, out| {
-            let answer = arguments::parse(text).and_then(|typed| handler(context, typed));
-            Outcome::Ready(answer.and_then(|result| write(out, &result)))
+        let run: Run = Box::new(move |context, rule, text, out| {
+            Outcome::Ready(answered(context, rule, text, out, handler))
         });
         Self::row::<A, R>(method, run)
     }
@@ -162,7 +172,7 @@ impl Operation {
         handler: fn(&Context<'_>, A) -> Result<Pending<R>, Fault>,
     ) -> Self
     where
-        A: DeserializeOwned + JsonSchema + 'static,
+        A: Arguments + JsonSchema + 'static,
         R: Serialize + JsonSchema + 'static,
     {
         Self::row::<A, R>(method, waiting(handler))
@@ -182,6 +192,7 @@ impl Operation {
             touches: Touches::Named,
             reuse: None,
             whole: None,
+            repeats: Repeats::Again,
             arguments: schema::of_arguments::<A>(),
             result: schema::of_result::<R>(),
             run,
@@ -237,10 +248,22 @@ impl Operation {
         handler: fn(&Context<'_>, A) -> Result<Pending<R>, Fault>,
     ) -> Self
     where
-        A: DeserializeOwned + 'static,
+        A: Arguments + 'static,
         R: Serialize + 'static,
     {
-        self.whole = Some(waiting(handler));
+        self.whole = Some(Box::new(move |context, text| {
+            let begun = arguments::parse::<A>(text).and_then(|typed| {
+                let keys = typed.keys();
+                let has_key = [context.key, keys.meta, keys.argument]
+                    .iter()
+                    .any(Option::is_some);
+                (!has_key).then(|| handler(context, typed)).transpose()
+            });
+            Some(match begun.transpose()? {
+                Err(fault) => Outcome::Ready(Err(fault)),
+                Ok(pending) => Outcome::Later(Box::pin(async move { encoded(&pending.await?) })),
+            })
+        }));
         self
     }
 
@@ -249,10 +272,30 @@ impl Operation {
         self
     }
 
-    /// Marks an operation that changes something.
+    /// Marks an operation that changes something by one write of the store, of which it makes its
+    /// result.
     pub(super) fn writes(mut self, idempotent: bool) -> Self {
         self.read_only = false;
         self.idempotent = idempotent;
+        self.repeats = Repeats::Replay;
+        self
+    }
+
+    /// Says that a repetition of what changes something must be given the result that is kept.
+    pub(super) fn keeps_result(mut self) -> Self {
+        self.repeats = Repeats::Result { of_session: false };
+        self
+    }
+
+    /// The same, where the caller's session says what the arguments mean.
+    pub(super) fn keeps_result_of_session(mut self) -> Self {
+        self.repeats = Repeats::Result { of_session: true };
+        self
+    }
+
+    /// Says that it changes the caller's session only, and that its result is kept there.
+    pub(super) fn changes_session(mut self) -> Self {
+        self.repeats = Repeats::InSession;
         self
     }
 
@@ -262,25 +305,52 @@ impl Operation {
     }
 }
 
+/// Answers a call at once.
+fn answered<A: Arguments, R: Serialize>(
+    context: &Context<'_>,
+    rule: Rule,
+    text: Option<&str>,
+    out: &mut Vec<u8>,
+    handler: fn(&Context<'_>, A) -> Result<R, Fault>,
+) -> Result<(), Fault> {
+    let typed: A = arguments::parse(text)?;
+    let Some(keyed) = claimed(context, rule, typed.keys(), text)? else {
+        return write(out, &handler(context, typed)?);
+    };
+    // What is at hand without the store changes the session at most.
+    if let Some(result) = kept_in_session(context, &keyed)? {
+        out.extend_from_slice(&result);
+        return Ok(());
+    }
+    let result = encoded(&handler(context, typed)?)?;
+    context.session.keep(&keyed, &result);
+    out.extend_from_slice(&result);
+    Ok(())
+}
+
 fn waiting<A, R>(handler: fn(&Context<'_>, A) -> Result<Pending<R>, Fault>) -> Run
 where
-    A: DeserializeOwned + 'static,
+    A: Arguments + 'static,
     R: Serialize + 'static,
 {
-    Box::new(move |context, text, _| {
-        match arguments::parse(text).and_then(|typed| handler(context, typed)) {
+    Box::new(move |context, rule, text, _| {
+        let begun = arguments::parse::<A>(text).and_then(|typed| {
+            if let Some(keyed) = claimed(context, rule, typed.keys(), text)? {
+                return idempotency::run(context, rule.repeats, keyed, typed, handler);
+            }
+            let pending = handler(context, typed)?;
+            let later: Later = Box::pin(async move { encoded(&pending.await?) });
+            Ok(later)
+        });
+        match begun {
             Err(fault) => Outcome::Ready(Err(fault)),
-            Ok(pending) => Outcome::Later(Box::pin(async move {
-                let result = pending.await?;
-                let mut out = Vec::with_capacity(512);
-                write(&mut out, &result)?;
-                Ok(out)
-            })),
+            Ok(later) => Outcome::Later(later),
         }
     })
 }
 
-fn write<R: Serialize>(out: &mut Vec<u8>, result: &R) -> Result<(), Fault> {
+/// Appends a result's JSON.
+pub(super) fn write<R: Serialize>(out: &mut Vec<u8>, result: &R) -> Result<(), Fault> {
     json::write(out, result).map_err(|error| {
         tracing::error!(%error, "a result could not be written as JSON");
         Fault::new(Condition::Internal, "the result could not be written")

@@ -21,7 +21,8 @@ pub(super) fn rows() -> Vec<Operation> {
                  again. recovered is false if something was missed for good, and says what.",
             )
             .touches(Touches::Session)
-            .writes(true),
+            .writes(true)
+            .changes_session(),
     ]
 }
 

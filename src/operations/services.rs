@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::meaning::Meaning;
+use super::turns::Turns;
 use super::upkeep::Upkeep;
 use crate::config;
 use uuid::Uuid;
@@ -12,6 +13,7 @@ use uuid::Uuid;
 use crate::auth::Seal;
 use crate::delivery::courier::{Courier, ResumeTokens};
 use crate::delivery::{Change, Changes, Inbox, Registry, Running, Session};
+use crate::domain::Keyed;
 use crate::store::{Store, Viewer};
 use crate::telemetry::{Metrics, Process};
 
@@ -37,6 +39,8 @@ pub struct Services {
     pub running: Arc<Running>,
     /// Messages on their way.
     pub courier: Rc<Courier>,
+    /// Calls under a key that wait for each other.
+    pub turns: Arc<Turns>,
     /// What clients show to take up a session.
     pub tokens: Arc<ResumeTokens>,
     /// What clients carry for the server.
@@ -57,9 +61,33 @@ pub struct Context<'a> {
     pub services: &'a Rc<Services>,
     /// Whose call it is.
     pub session: &'a Rc<Session>,
+    /// The idempotency key that the wire carries beside the arguments.
+    pub(super) key: Option<&'a str>,
+    /// The key under which it happens once.
+    pub(super) keyed: Option<&'a Keyed>,
+}
+
+impl<'a> Context<'a> {
+    /// A call; `key` is the idempotency key that its wire carries beside its arguments.
+    pub fn new(services: &'a Rc<Services>, session: &'a Rc<Session>, key: Option<&'a str>) -> Self {
+        Self {
+            services,
+            session,
+            key,
+            keyed: None,
+        }
+    }
 }
 
 impl Context<'_> {
+    /// The store, for what changes it: under a key each of its writes happens once.
+    pub(super) fn store(&self) -> Rc<dyn Store> {
+        match self.keyed {
+            Some(key) => self.services.store.keyed(key),
+            None => Rc::clone(&self.services.store),
+        }
+    }
+
     /// The caller as the store knows it.
     pub(super) fn viewer(&self) -> Viewer {
         viewer(self.session)

@@ -76,6 +76,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::Table;
+    use crate::operations::idempotency::Repeats;
 
     #[test]
     fn every_name_of_the_specification_finds_its_operation() {
@@ -118,6 +119,14 @@ mod tests {
             }
         }
         assert!(table.find("memory/creat").is_none());
+    }
+
+    #[test]
+    fn whatever_changes_something_can_be_repeated_under_a_key() {
+        for operation in Table::default().iter() {
+            let again = operation.repeats == Repeats::Again;
+            assert_eq!(again, operation.read_only, "{}", operation.method);
+        }
     }
 
     #[test]

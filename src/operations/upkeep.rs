@@ -31,6 +31,8 @@ pub struct UpkeepStats {
     pub queues: u64,
     /// Dead letters removed because of their age.
     pub dead_letters: u64,
+    /// Records of idempotency keys removed because of their age.
+    pub idempotency_keys: u64,
     /// Runs that the store did not finish.
     pub failed: u64,
 }
@@ -49,6 +51,7 @@ impl Upkeep {
                 stats.deliveries += report.deliveries;
                 stats.queues += report.queues;
                 stats.dead_letters += report.dead_letters;
+                stats.idempotency_keys += report.idempotency_keys;
             }
             None => stats.failed += 1,
         }

@@ -56,6 +56,8 @@ pub enum Condition {
     MessageTooLarge,
     /// The body is not JSON by its content type (RFC 9110, 15.5.16).
     UnsupportedMediaType,
+    /// An idempotency key that was used for another call.
+    IdempotencyMismatch,
     /// A WebSocket handshake of another version (RFC 6455, 4.4).
     UpgradeRequired,
     /// The request head is beyond its bound (RFC 6585, 5).
@@ -136,6 +138,7 @@ pub const TABLE: &[Row] = &[
     row(C::PreconditionFailed,       1409, "CONFLICT",                 412, None,       false, L::Debug),
     row(C::MessageTooLarge,          1413, "MESSAGE_TOO_LARGE",        413, Some(1009), false, L::Warn),
     row(C::UnsupportedMediaType,     1415, "UNSUPPORTED_MEDIA_TYPE",   415, None,       false, L::Debug),
+    row(C::IdempotencyMismatch,      1422, "IDEMPOTENCY_MISMATCH",     422, None,       false, L::Debug),
     row(C::UpgradeRequired,          1426, "UPGRADE_REQUIRED",         426, None,       false, L::Debug),
     row(C::HeadTooLarge,             1431, "MESSAGE_TOO_LARGE",        431, None,       false, L::Warn),
     row(C::RateLimited,              1429, "RATE_LIMIT_EXCEEDED",      429, None,       true,  L::Warn),

@@ -65,6 +65,7 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
         changes: Arc::new(Changes::new(shards)),
         post: Arc::clone(&post),
         running: Arc::default(),
+        turns: Arc::default(),
         seal: Arc::default(),
         config: Arc::clone(&config),
         metrics: Arc::clone(&metrics),

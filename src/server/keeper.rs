@@ -215,6 +215,7 @@ impl Keeper {
                         sum.deliveries += report.deliveries;
                         sum.queues += report.queues;
                         sum.dead_letters += report.dead_letters;
+                        sum.idempotency_keys += report.idempotency_keys;
                     }
                 }
                 Err(error) => {
@@ -233,6 +234,7 @@ impl Keeper {
                 deliveries = report.deliveries,
                 queues = report.queues,
                 dead_letters = report.dead_letters,
+                idempotency_keys = report.idempotency_keys,
                 "the upkeep has removed what was over"
             );
         }

@@ -17,7 +17,7 @@ use crate::delivery::{Changes, Registry, Running};
 use crate::dispatch::{Constants, Dispatcher};
 use crate::http::{Http, Letters, Sessions, serve_sessions};
 use crate::net::{Backend, Settings, affinity};
-use crate::operations::{Meaning, Services, Table, Upkeep};
+use crate::operations::{Meaning, Services, Table, Turns, Upkeep};
 use crate::shard::{Gate, Listener, Mailbox, Next, Shard};
 use crate::telemetry::{Metrics, Process};
 
@@ -33,6 +33,7 @@ pub(super) struct Shared {
     pub(super) changes: Arc<Changes>,
     pub(super) post: Arc<Post>,
     pub(super) running: Arc<Running>,
+    pub(super) turns: Arc<Turns>,
     pub(super) seal: Arc<Seal>,
     pub(super) gate: Arc<Gate>,
     pub(super) backing: Backing,
@@ -134,6 +135,7 @@ async fn serve<B: Backend>(parts: Parts) -> io::Result<()> {
         looks: Cell::new(0),
         registry: shared.registry,
         running: shared.running,
+        turns: shared.turns,
         seal: shared.seal,
         inbox: shared.changes.inbox(parts.index),
         changes: shared.changes,

@@ -3,10 +3,12 @@
 //! Invariants: a delivery that was posted is settled, becomes a dead letter, or waits; never anything
 //! else, and whichever it is happens once. A delivery is counted before it is made, so that no
 //! crash makes the count too small. Keys grow in the order in which the posts of one handle were
-//! asked for, awaited or not, and are never given twice. Between handles on PostgreSQL, of shards or of
+//! asked for, awaited or not, and are never given twice. Posts under an idempotency key keep that order on the embedded store only: on
+//! PostgreSQL each is a transaction of its own. Between handles on PostgreSQL, of shards or of
 //! nodes, they say nothing: keys are taken before they are committed, so a smaller one may
 //! appear later, and nobody may take all up to some key for complete.
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Answer, StoreError};
@@ -16,7 +18,7 @@ use crate::domain::{
 };
 
 /// A delivery that ended because its agent settled the message elsewhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settled {
     /// The delivery.
     pub key: i64,

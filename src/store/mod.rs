@@ -16,6 +16,7 @@ use crate::domain::{
 };
 
 mod cursor;
+mod idempotency;
 pub mod index;
 mod mcp_tasks;
 mod message_rules;
@@ -26,6 +27,7 @@ mod rights;
 pub mod sqlite;
 pub mod vectors;
 
+pub use idempotency::{Idempotent, Posted};
 pub use messages::{Messages, Queue, Settled};
 pub use rights::GRANTS_MAX;
 
@@ -42,7 +44,7 @@ pub struct Viewer {
 }
 
 /// Why a store operation failed. Nothing was changed unless said otherwise.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// No such thing, or the viewer may not see it.
     #[error("{what} not found")]
@@ -64,6 +66,9 @@ pub enum StoreError {
     /// A rule that only the store can check.
     #[error(transparent)]
     Invalid(#[from] Violation),
+    /// The idempotency key was used for another call.
+    #[error("the idempotency key was used for another call; take a new key for a new call")]
+    Mismatch,
     /// The store cannot answer now; the same call may succeed later.
     #[error("the store is not available: {0}")]
     Unavailable(String),
@@ -88,7 +93,7 @@ pub struct StoreStatus {
 }
 
 /// What every backend offers. Reads and writes are futures of the calling shard; none blocks it.
-pub trait Store: Messages {
+pub trait Store: Messages + Idempotent {
     /// Stores each memory in one transaction with its neighbours of the moment. One failure harms
     /// no other entry; the results stand in the order of the entries.
     fn create_memories(&self, new: Vec<NewMemory>) -> Answer<Vec<Result<Memory, StoreError>>>;

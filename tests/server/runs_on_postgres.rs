@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::harness::{agent, launch, on_both};
 
 /// A new database of the server that the tests share.
-fn database() -> String {
+pub(crate) fn database() -> String {
     let service = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/services/postgres");
     let url = std::env::var("POSTGRES_TEST_URL").unwrap_or_else(|_| {
         let up = Command::new(service).arg("up").output().unwrap();

@@ -19,6 +19,7 @@ mod exports_come_back_whole;
 mod fixture;
 mod grants_allow_what_they_say;
 mod history_keeps_every_version;
+mod keys_make_writes_happen_once;
 mod levels_admit_their_readers;
 mod mail;
 mod mcp_tasks_tell_the_truth;

@@ -10,8 +10,8 @@ use super::directory::Listed;
 use super::letters::Letter;
 use super::{Courier, text};
 use crate::delivery::queue::Entry;
-use crate::domain::{AgentKey, Destination, Message, NewMessage};
-use crate::store::StoreError;
+use crate::domain::{AgentKey, Destination, Keyed, Message, NewMessage};
+use crate::store::{Store, StoreError};
 
 /// Who is to receive a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct Sending {
     pub exclude: Vec<AgentKey>,
     /// It is stored before it is answered; otherwise it is in memory only.
     pub durable: bool,
+    /// The key under which it is sent once.
+    pub key: Option<Keyed>,
 }
 
 /// A message that was taken.
@@ -60,6 +62,31 @@ pub enum SendError {
 /// The sessions of one agent that get a copy; its inbox does if there are none.
 type Recipient = (AgentKey, Vec<Listed>);
 
+/// Where a message goes, and the shards of those destinations that are sessions.
+fn destinations(recipients: Vec<Recipient>) -> (Vec<Destination>, Vec<Option<usize>>) {
+    let mut to = Vec::with_capacity(recipients.len());
+    let mut homes = Vec::with_capacity(recipients.len());
+    for (agent, sessions) in recipients {
+        if sessions.is_empty() {
+            to.push(Destination {
+                agent: agent.clone(),
+                session: None,
+                begun: false,
+            });
+            homes.push(None);
+        }
+        for listed in sessions {
+            to.push(Destination {
+                agent: agent.clone(),
+                session: Some(listed.session),
+                begun: listed.connected,
+            });
+            homes.push(Some(listed.home));
+        }
+    }
+    (to, homes)
+}
+
 impl Courier {
     /// Sends a message. What is durable is answered after the commit. `present` are the agents of the
     /// namespace that are here by other wires.
@@ -77,16 +104,64 @@ impl Courier {
             id,
             recipients: count,
         };
+        if let Some(key) = sending.key.clone() {
+            let courier = Rc::clone(self);
+            // To its end even if its caller goes: what is stored must be offered, and a repetition
+            // will not do that.
+            let once = async move { courier.send_once(&key, &sending, recipients).await };
+            let stopping = |_| SendError::Store(StoreError::Unavailable("it is closed".into()));
+            return tokio::task::spawn_local(once).await.map_err(stopping)?;
+        }
         if recipients.is_empty() {
             return Ok(sent);
         }
         if sending.durable {
-            self.post_stored(&sending.message, recipients).await?;
+            let (to, homes) = destinations(recipients);
+            let new = NewMessage {
+                message: Arc::clone(&sending.message),
+                to: to.clone(),
+            };
+            let mut posted = self.store.post_messages(vec![new]).await?;
+            let keys = posted.pop().unwrap_or(Err(StoreError::Busy))?;
+            self.offer_stored(&sending.message, to, homes, keys);
         } else {
             self.note_volatile().await?;
             self.offer_volatile(&sending.message, recipients);
         }
         Ok(sent)
+    }
+
+    /// Sends a message unless one was sent under `key`. What is in memory only is noted before it is
+    /// offered: a crash between the two loses it, as a crash may lose every such message.
+    async fn send_once(
+        self: &Rc<Self>,
+        key: &Keyed,
+        sending: &Sending,
+        recipients: Vec<Recipient>,
+    ) -> Result<Sent, SendError> {
+        let message = &sending.message;
+        let count = recipients.len() as u64;
+        let ((to, homes), volatile) = if sending.durable {
+            (destinations(recipients), Vec::new())
+        } else {
+            (<_>::default(), recipients)
+        };
+        if !volatile.is_empty() {
+            self.note_volatile().await?;
+        }
+        let new = NewMessage {
+            message: Arc::clone(message),
+            to: to.clone(),
+        };
+        let posted = self.store.post_once(key, new, count).await?;
+        if let Some(keys) = posted.keys {
+            self.offer_stored(message, to, homes, keys);
+            self.offer_volatile(message, volatile);
+        }
+        Ok(Sent {
+            id: posted.id,
+            recipients: posted.recipients as usize,
+        })
     }
 
     fn recipients(&self, sending: &Sending, present: Vec<AgentKey>) -> Vec<Recipient> {
@@ -119,37 +194,14 @@ impl Courier {
         recipients
     }
 
-    async fn post_stored(
+    /// Offers a message that is stored, by the keys of its deliveries.
+    fn offer_stored(
         self: &Rc<Self>,
         message: &Arc<Message>,
-        recipients: Vec<Recipient>,
-    ) -> Result<(), SendError> {
-        let mut to = Vec::with_capacity(recipients.len());
-        let mut homes = Vec::with_capacity(recipients.len());
-        for (agent, sessions) in recipients {
-            if sessions.is_empty() {
-                to.push(Destination {
-                    agent: agent.clone(),
-                    session: None,
-                    begun: false,
-                });
-                homes.push(None);
-            }
-            for listed in sessions {
-                to.push(Destination {
-                    agent: agent.clone(),
-                    session: Some(listed.session),
-                    begun: listed.connected,
-                });
-                homes.push(Some(listed.home));
-            }
-        }
-        let new = NewMessage {
-            message: Arc::clone(message),
-            to: to.clone(),
-        };
-        let mut posted = self.store.post_messages(vec![new]).await?;
-        let keys = posted.pop().unwrap_or(Err(StoreError::Busy))?;
+        to: Vec<Destination>,
+        homes: Vec<Option<usize>>,
+        keys: Vec<i64>,
+    ) {
         let parcel = text::parcel(message);
         for ((destination, home), key) in to.into_iter().zip(homes).zip(keys) {
             let (Some(session), Some(home)) = (destination.session, home) else {
@@ -167,7 +219,6 @@ impl Courier {
             self.give(home, session, destination.agent, entry);
         }
         self.turn();
-        Ok(())
     }
 
     fn offer_volatile(self: &Rc<Self>, message: &Arc<Message>, recipients: Vec<Recipient>) {
@@ -196,13 +247,14 @@ impl Courier {
         }
     }
 
-    /// Settles messages for an agent, in all its queues; answers how many.
+    /// Settles messages for an agent in `store`, in all its queues; answers how many.
     pub async fn settle_for_agent(
         self: &Rc<Self>,
+        store: &dyn Store,
         agent: &AgentKey,
         ids: Vec<Uuid>,
     ) -> Result<usize, StoreError> {
-        let settled = self.store.settle_messages(agent, ids).await?;
+        let settled = store.settle_messages(agent, ids).await?;
         let count = settled.len();
         for one in settled {
             let Some(session) = one.session else {

@@ -9,9 +9,9 @@ use super::watch::Watch;
 use crate::config::ToolProfile;
 use crate::delivery::{Asks, Exchange, Outlet, Session};
 use crate::dispatch::Answer;
-use crate::rpc::Fault;
 use crate::rpc::json::Member;
 use crate::rpc::mcp::{ClientCapabilities, Era, Extras, LogLevel};
+use crate::rpc::{Condition, Fault};
 
 /// One client.
 pub struct Caller {
@@ -41,6 +41,8 @@ pub(in crate::dispatch) struct Request<'a> {
     pub(in crate::dispatch) id: &'a str,
     /// Where messages about this request go.
     pub(in crate::dispatch) outlet: &'a Outlet,
+    /// The idempotency key that stands beside the arguments.
+    pub(in crate::dispatch) key: Option<&'a str>,
 }
 
 impl Caller {
@@ -111,6 +113,26 @@ impl Drop for Call {
 }
 
 impl Request<'_> {
+    /// Whose connection it came by.
+    pub(in crate::dispatch) fn session(&self) -> &Rc<Session> {
+        &self.caller.session
+    }
+
+    /// The same with the key of its `_meta`, which must be that of its wire if that has one too.
+    pub(super) fn with_key<'k>(self, key: &'k str) -> Result<Request<'k>, Fault>
+    where
+        Self: 'k,
+    {
+        if self.key.is_some_and(|known| known != key) {
+            let message = "the header Idempotency-Key and _meta name different keys";
+            return Err(Fault::new(Condition::InvalidArguments, message));
+        }
+        Ok(Request {
+            key: Some(key),
+            ..self
+        })
+    }
+
     /// What the client can do, as this request or its `initialize` says.
     pub(super) fn capabilities(&self, extras: &Extras<'_>) -> ClientCapabilities {
         match self.era {

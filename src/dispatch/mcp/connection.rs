@@ -19,6 +19,22 @@ pub struct McpConnection {
     calls_tools: bool,
 }
 
+/// How a message came, besides its text.
+#[derive(Clone, Copy)]
+pub struct Way<'a> {
+    /// Where messages go that belong to the request.
+    pub outlet: &'a Outlet,
+    /// The idempotency key that the wire carries beside the message.
+    pub key: Option<&'a str>,
+}
+
+impl<'a> Way<'a> {
+    /// By a connection that carries nothing else.
+    fn of(outlet: &'a Outlet) -> Self {
+        Self { outlet, key: None }
+    }
+}
+
 /// What the requests so far have fixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -86,27 +102,27 @@ impl McpConnection {
     /// Handles one text message; an answer at hand is appended to `out`.
     pub fn receive(&mut self, dispatcher: &Rc<Dispatcher>, text: &str, out: &mut Vec<u8>) -> Reply {
         let caller = Rc::clone(&self.caller);
-        self.receive_on(dispatcher, text, out, &caller.outlet)
+        self.receive_on(dispatcher, text, out, Way::of(&caller.outlet))
     }
 
-    /// The same, where what belongs to the request has an outlet of its own.
+    /// The same, for a wire with a way of its own for each message.
     pub fn receive_on(
         &mut self,
         dispatcher: &Rc<Dispatcher>,
         text: &str,
         out: &mut Vec<u8>,
-        outlet: &Outlet,
+        way: Way<'_>,
     ) -> Reply {
         let received = &self.session().messages_received;
         received.set(received.get() + 1);
         if self.calls_tools {
             if let Some((id, call)) = jsonrpc::parse_request::<ToolsCall, ToolCall<'_>>(text) {
-                return self.tool_call(dispatcher, &id, &call, out, outlet);
+                return self.tool_call(dispatcher, &id, &call, out, way);
             }
             self.calls_tools = false;
         }
         match jsonrpc::parse(text) {
-            Ok(Message::Request { id, call }) => self.request(dispatcher, &id, &call, out, outlet),
+            Ok(Message::Request { id, call }) => self.request(dispatcher, &id, &call, out, way),
             Ok(Message::Notification(call)) => {
                 methods::notified(&self.caller, &call);
                 Reply::Silent
@@ -116,7 +132,7 @@ impl McpConnection {
                 self.caller.answered(&id, outcome);
                 Reply::Silent
             }
-            Ok(Message::Batch(text)) => self.batch(dispatcher, text, out, outlet),
+            Ok(Message::Batch(text)) => self.batch(dispatcher, text, out, way),
             Err(malformed) => {
                 dispatcher.metrics.protocol_violations.add(1);
                 jsonrpc::write_error(out, malformed.id.as_deref(), &malformed.fault);
@@ -132,7 +148,7 @@ impl McpConnection {
         id: &str,
         call: &ToolCall<'_>,
         out: &mut Vec<u8>,
-        outlet: &Outlet,
+        way: Way<'_>,
     ) -> Reply {
         let admitted = match self.phase {
             Phase::Modern | Phase::ModernAlone => {
@@ -148,7 +164,8 @@ impl McpConnection {
                     caller,
                     era,
                     id,
-                    outlet,
+                    outlet: way.outlet,
+                    key: way.key,
                 };
                 dispatcher.tool(request, call, out)
             })
@@ -163,10 +180,16 @@ impl McpConnection {
         dispatcher: &Rc<Dispatcher>,
         text: &str,
         out: &mut Vec<u8>,
-        outlet: &Outlet,
+        way: Way<'_>,
     ) -> Reply {
         if self.phase == Phase::Initialized(mcp::BATCHES) {
-            return dispatcher.batch(&self.caller, outlet, text, out);
+            if way.key.is_some() {
+                let message =
+                    "the header Idempotency-Key is of one call; a batch has keys in its entries";
+                jsonrpc::write_error(out, None, &Fault::new(Condition::InvalidRequest, message));
+                return Reply::Written;
+            }
+            return dispatcher.batch(&self.caller, way.outlet, text, out);
         }
         dispatcher.metrics.protocol_violations.add(1);
         let message = format!("arrays are batches in revision {} only", mcp::BATCHES);
@@ -180,7 +203,7 @@ impl McpConnection {
         id: &str,
         call: &Call<'_>,
         out: &mut Vec<u8>,
-        outlet: &Outlet,
+        way: Way<'_>,
     ) -> Reply {
         let answer = self.admit(call).and_then(|era| match &*call.method {
             "initialize" if era == Era::Legacy => self
@@ -192,7 +215,8 @@ impl McpConnection {
                     caller: &self.caller,
                     era,
                     id,
-                    outlet,
+                    outlet: way.outlet,
+                    key: way.key,
                 };
                 dispatcher.answer(request, call, out)
             }

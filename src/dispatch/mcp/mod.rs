@@ -24,7 +24,7 @@ pub(in crate::dispatch) use methods::notified;
 pub(in crate::dispatch) use watch::Watches;
 
 pub use caller::Caller;
-pub use connection::McpConnection;
+pub use connection::{McpConnection, Way};
 pub use constants::Constants;
 #[cfg(feature = "conformance-fixture")]
 pub(in crate::dispatch) use fixture::mirrored_schema;

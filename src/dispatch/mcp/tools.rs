@@ -30,6 +30,14 @@ impl Dispatcher {
                 format!("Unknown tool: {name}"),
             ));
         };
+        let meta_key = match operation.read_only {
+            true => None,
+            false => mcp::idempotency_key(&call.meta)?,
+        };
+        let request = match &meta_key {
+            Some(key) => request.with_key(key)?,
+            None => request,
+        };
         let target = (index, operation, arguments);
         if let Some(reply) =
             tasks::begin_operation(self, request, &call.meta, (operation, arguments))?
@@ -61,8 +69,7 @@ impl Dispatcher {
             return Ok(Reply::Written);
         }
         let mut scratch = self.scratch.borrow_mut();
-        let session = &request.caller.session;
-        match self.run(session, index, operation, arguments, &mut scratch) {
+        match self.run(request, index, operation, arguments, &mut scratch) {
             Run::Ready(result) => {
                 if let (Some(age), Ok(())) = (reuse, &result) {
                     let mut answer = Vec::new();

@@ -62,6 +62,8 @@ pub struct UpkeepReport {
     pub queues: u64,
     /// Dead letters removed because of their age.
     pub dead_letters: u64,
+    /// Records of idempotency keys removed because of their age.
+    pub idempotency_keys: u64,
 }
 
 #[cfg(test)]

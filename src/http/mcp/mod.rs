@@ -22,7 +22,7 @@ use sessions::Post;
 pub use sessions::{Letters, Sessions, serve as serve_sessions};
 
 use super::answer::{self, Payload};
-use super::{Http, body};
+use super::{Http, body, header_key};
 use crate::delivery::Session;
 use crate::rpc::jsonrpc::{self, Message};
 use crate::rpc::mcp::Era;
@@ -79,6 +79,7 @@ async fn post(
     };
     let query = head.uri().query().unwrap_or_default();
     let profile = profile_of(&head, query)?.unwrap_or(http.config.tool_profile);
+    let key = header_key(headers)?;
     match headers::era(headers)? {
         Era::Modern => {
             let (id, call) = match &parsed {
@@ -94,7 +95,8 @@ async fn post(
                 return Ok(refusal(id.map(AsRef::as_ref), &fault));
             }
             let session = Session::of_request(agent(&head)?);
-            Ok(modern::answer(http, session, profile, text, streams).await)
+            let said = modern::Said { text, key, streams };
+            Ok(modern::answer(http, session, profile, said).await)
         }
         Era::Legacy => {
             if let Message::Request { id, call } = &parsed
@@ -109,6 +111,7 @@ async fn post(
                 agent: agent(&head)?,
                 profile,
                 text: text.to_owned(),
+                key: key.map(str::to_owned),
                 streams,
             };
             match session {

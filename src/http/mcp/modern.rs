@@ -14,7 +14,7 @@ use super::super::answer::{self, Payload};
 use super::events::{self, COMMENT, KEEP_ALIVE};
 use crate::config::ToolProfile;
 use crate::delivery::{Outgoing, Session};
-use crate::dispatch::{Answer, McpConnection, Reply};
+use crate::dispatch::{Answer, McpConnection, Reply, Way};
 
 /// What a stream sends, and what must live as long as it does.
 struct Streaming {
@@ -28,18 +28,31 @@ struct Streaming {
     ended: bool,
 }
 
-/// Answers the text of a request whose headers have been checked.
+/// What a request says.
+pub(super) struct Said<'a> {
+    pub(super) text: &'a str,
+    /// The idempotency key of its header.
+    pub(super) key: Option<&'a str>,
+    /// The client reads a stream as well.
+    pub(super) streams: bool,
+}
+
+/// Answers a request whose headers have been checked.
 pub(super) async fn answer(
     http: &Http,
     session: Session,
     profile: ToolProfile,
-    text: &str,
-    streams: bool,
+    Said { text, key, streams }: Said<'_>,
 ) -> Response<Payload> {
     let queue = Outgoing::of_stream();
-    let mut connection = McpConnection::modern(Rc::new(session), profile, queue.outlet(0));
+    let outlet = queue.outlet(0);
+    let mut connection = McpConnection::modern(Rc::new(session), profile, outlet.clone());
     let mut out = Vec::new();
-    let mut answer = match connection.receive(&http.dispatcher, text, &mut out) {
+    let way = Way {
+        outlet: &outlet,
+        key,
+    };
+    let mut answer = match connection.receive_on(&http.dispatcher, text, &mut out, way) {
         Reply::Written => return json(out),
         Reply::Silent => return answer::empty(StatusCode::ACCEPTED),
         Reply::Stream => None,

@@ -9,11 +9,11 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 use super::events::{COMMENT, KEEP_ALIVE};
-use super::sessions::Answered;
+use super::sessions::{Answered, Post};
 use super::stream::{Reader, Stream};
 use crate::config::limits::HTTP_STREAMS_MAX;
 use crate::delivery::{INTERRUPT, Outgoing};
-use crate::dispatch::{Answer, Dispatcher, McpConnection, Reply};
+use crate::dispatch::{Answer, Dispatcher, McpConnection, Reply, Way};
 
 /// The stream of what belongs to no request.
 const GENERAL: u64 = 0;
@@ -86,8 +86,7 @@ impl LegacySession {
     pub(super) fn post(
         self: &Rc<Self>,
         dispatcher: &Rc<Dispatcher>,
-        text: &str,
-        streams: bool,
+        post: &Post,
         answered: oneshot::Sender<Answered>,
     ) {
         self.used.set(Instant::now());
@@ -95,7 +94,11 @@ impl LegacySession {
         let outlet = queue.outlet(0);
         let mut out = Vec::new();
         let mut connection = self.connection.borrow_mut();
-        let reply = connection.receive_on(dispatcher, text, &mut out, &outlet);
+        let way = Way {
+            outlet: &outlet,
+            key: post.key.as_deref(),
+        };
+        let reply = connection.receive_on(dispatcher, &post.text, &mut out, way);
         let primed = connection
             .revision()
             .is_some_and(|revision| revision >= PRIMED);
@@ -108,7 +111,7 @@ impl LegacySession {
                 let call = Call {
                     session: Rc::clone(self),
                     queue,
-                    streams,
+                    streams: post.streams,
                     primed,
                 };
                 self.calls.set(self.calls.get() + 1);

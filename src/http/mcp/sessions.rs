@@ -32,6 +32,8 @@ pub(super) struct Post {
     pub(super) agent: AgentKey,
     pub(super) profile: ToolProfile,
     pub(super) text: String,
+    /// The idempotency key of its header.
+    pub(super) key: Option<String>,
     /// The client reads a stream as well.
     pub(super) streams: bool,
 }
@@ -229,7 +231,7 @@ impl Local {
         };
         match order {
             Order::Post(_, post) => {
-                session.post(&self.dispatcher, &post.text, post.streams, answered);
+                session.post(&self.dispatcher, &post, answered);
             }
             Order::Read(_, last) => {
                 let _ = answered.send(session.read(last.as_deref()));
@@ -248,12 +250,12 @@ impl Local {
             return;
         }
         let registry = &self.dispatcher.services().registry;
-        let session = Session::open(registry, Transport::Http, post.agent, Vec::new());
+        let session = Session::open(registry, Transport::Http, post.agent.clone(), Vec::new());
         let queue = Outgoing::of_stream();
         let outlet = queue.outlet(0);
         let connection = McpConnection::legacy(Rc::new(session), post.profile, outlet);
         let session = LegacySession::new(connection, queue);
-        session.post(&self.dispatcher, &post.text, post.streams, answered);
+        session.post(&self.dispatcher, &post, answered);
         // A refused `initialize` leaves nothing behind.
         if session.is_initialized() {
             self.sessions.insert(id, session);

@@ -1,8 +1,10 @@
 //! What `_meta` of a request carries.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 
-use super::{LogLevel, META_CAPABILITIES, META_VERSION, MODERN, unsupported};
+use super::{LogLevel, META_CAPABILITIES, META_IDEMPOTENCY, META_VERSION, MODERN, unsupported};
 use crate::rpc::json::{self, Member};
 use crate::rpc::{Condition, Fault};
 
@@ -59,6 +61,31 @@ pub fn check_envelope(meta: &Member<'_>) -> Result<(), Fault> {
     } else {
         Err(unsupported(&version))
     }
+}
+
+/// The idempotency key of a request; a null is none.
+pub fn idempotency_key<'m>(meta: &'m Member<'_>) -> Result<Option<Cow<'m, str>>, Fault> {
+    // A look at the text spares most requests the parse; an escape could hide the key from it.
+    let raw = meta.raw().filter(|raw| raw.starts_with('{'));
+    let Some(raw) = raw.filter(|raw| raw.contains(META_IDEMPOTENCY) || raw.contains('\\')) else {
+        return Ok(None);
+    };
+    let keys: Keys<'_> = sonic_rs::from_str(raw).map_err(|error| {
+        let message = format!("params._meta: {}", json::reason(&error));
+        Fault::new(Condition::InvalidArguments, message)
+    })?;
+    let Some(key) = keys.idempotency.into_raw().filter(|raw| raw != "null") else {
+        return Ok(None);
+    };
+    let message = format!("params._meta: {META_IDEMPOTENCY} must be a string");
+    let invalid = || Fault::new(Condition::InvalidArguments, message);
+    json::string(key).ok_or_else(invalid).map(Some)
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Keys<'a> {
+    #[serde(borrow, default, rename = "tmws/idempotencyKey")]
+    idempotency: Member<'a>,
 }
 
 /// What a request may carry besides its version, each as JSON text.

@@ -11,7 +11,7 @@ mod params;
 mod result;
 
 pub use capability::ClientCapabilities;
-pub use envelope::{Extras, check_envelope, is_enveloped};
+pub use envelope::{Extras, check_envelope, idempotency_key, is_enveloped};
 pub use notification::{
     LogLevel, write_acknowledged, write_changed, write_log, write_progress, write_request,
     write_updated,
@@ -34,6 +34,8 @@ pub const BATCHES: &str = "2025-03-26";
 pub const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 /// `_meta` key of the client's capabilities in modern requests.
 pub const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+/// Key of `_meta` by which a call that comes twice happens once.
+pub const META_IDEMPOTENCY: &str = "tmws/idempotencyKey";
 /// `_meta` key of the listen request that a notification belongs to.
 pub const META_SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 /// The extension of calls that go on after their answer (SEP-2663).

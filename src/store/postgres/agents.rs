@@ -2,12 +2,12 @@
 
 use tokio_postgres::Row;
 
-use super::Shard;
 use super::failure::{Failure, no_nul};
 use super::pool::Transaction;
 use super::query::Query;
 use super::rows::{column, foreign, time};
 use super::scope::Scope;
+use super::{PostgresStore, Shard};
 use crate::domain::{Agent, AgentKey, JsonObject, NewAgent, Page};
 use crate::store::{StoreError, cursor};
 
@@ -19,7 +19,7 @@ macro_rules! columns {
 }
 
 /// Registers an agent; what the registration leaves out stays as it was.
-pub(super) async fn register(shard: &Shard, new: &NewAgent) -> Result<Agent, StoreError> {
+pub(super) async fn register(store: &PostgresStore, new: &NewAgent) -> Result<Agent, StoreError> {
     if new
         .name
         .iter()
@@ -39,7 +39,7 @@ pub(super) async fn register(shard: &Shard, new: &NewAgent) -> Result<Agent, Sto
          RETURNING ",
         columns!()
     );
-    let now = shard.now();
+    let now = store.shard.now();
     let work = async |transaction: &Transaction<'_>| {
         let query = Query::new(sql)
             .with(new.key.namespace.to_string())
@@ -56,8 +56,7 @@ pub(super) async fn register(shard: &Shard, new: &NewAgent) -> Result<Agent, Sto
         let answers = transaction.commit(vec![query]).await?;
         agent(answers[0].first().ok_or_else(foreign)?)
     };
-    shard
-        .pool
+    store
         .transact(Scope::namespace(new.key.namespace.clone()), work)
         .await
 }

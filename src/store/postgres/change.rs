@@ -11,7 +11,7 @@ use super::pool::Transaction;
 use super::query::Query;
 use super::rows::{self, Stored, column};
 use super::scope::Scope;
-use super::{Shard, scope_words, vectors};
+use super::{PostgresStore, scope_words, vectors};
 use crate::domain::{Access, Memory, MemoryPatch, Share, Timestamp};
 use crate::store::rights::{self, Right};
 use crate::store::{StoreError, Viewer};
@@ -41,13 +41,13 @@ pub(super) async fn held(
 
 /// Applies `patch`; a patch that changes nothing makes no version.
 pub(super) async fn update(
-    shard: &Shard,
+    store: &PostgresStore,
     viewer: &Viewer,
     id: Uuid,
     patch: MemoryPatch,
     expected_version: Option<u64>,
 ) -> Result<Memory, StoreError> {
-    let now = shard.now();
+    let now = store.shard.now();
     let labels = patch.kind.iter().chain(&patch.source).flatten();
     if patch
         .content
@@ -86,18 +86,18 @@ pub(super) async fn update(
         transaction.commit(queries).await?;
         Ok(memory)
     };
-    shard.pool.transact(Scope::of(viewer), work).await
+    store.transact(Scope::of(viewer), work).await
 }
 
 /// Hides the memory, or with `purge` removes every trace of it.
 pub(super) async fn delete(
-    shard: &Shard,
+    store: &PostgresStore,
     viewer: &Viewer,
     id: Uuid,
     purge: bool,
     expected_version: Option<u64>,
 ) -> Result<u64, StoreError> {
-    let now = shard.now();
+    let now = store.shard.now();
     let work = async |transaction: &Transaction<'_>| {
         let Held { stored, right } = held(transaction, viewer, id, now).await?;
         if stored.deleted && !(purge && right >= Right::Delete) {
@@ -115,16 +115,16 @@ pub(super) async fn delete(
         transaction.commit(queries).await?;
         Ok(stored.memory.version)
     };
-    shard.pool.transact(Scope::of(viewer), work).await
+    store.transact(Scope::of(viewer), work).await
 }
 
 /// Grants or takes back permissions. What changes nothing makes no version.
 pub(super) async fn share(
-    shard: &Shard,
+    store: &PostgresStore,
     viewer: &Viewer,
     share: Share,
 ) -> Result<Memory, StoreError> {
-    let now = shard.now();
+    let now = store.shard.now();
     let work = async |transaction: &Transaction<'_>| {
         let Held { stored, right } = held(transaction, viewer, share.id, now).await?;
         if stored.deleted {
@@ -148,7 +148,7 @@ pub(super) async fn share(
         transaction.commit(queries).await?;
         Ok(memory)
     };
-    shard.pool.transact(Scope::of(viewer), work).await
+    store.transact(Scope::of(viewer), work).await
 }
 
 /// The statement that gives or takes; it returns a row for each grant that changed.

@@ -6,9 +6,10 @@ use uuid::Uuid;
 use super::change::{self, Held};
 use super::failure::{Failure, no_nul};
 use super::insert::{self, New};
+use super::pool::Transaction;
 use super::scope::Scope;
 use super::session::Step;
-use super::{Shard, vectors};
+use super::{PostgresStore, Shard, vectors};
 use crate::domain::memory::{RELEVANCE_NEW, expiry};
 use crate::domain::{Access, Embedded, Memory, NewMemory, Timestamp};
 use crate::store::rights::{self, Right};
@@ -121,23 +122,79 @@ async fn replace(
     model: Option<i32>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let work = async |transaction: &super::pool::Transaction<'_>| {
-        let Held { stored, right } = change::held(transaction, viewer, old, now).await?;
-        if stored.deleted {
-            return Err(rights::not_found().into());
-        }
-        rights::require(right, Right::Write)?;
-        rights::refuse_superseded(&stored.memory)?;
-        let mut next = stored.clone();
-        next.memory.superseded_by = Some(new.memory.id);
-        let (_, queries) = change::record(&stored, next, "superseded", &viewer.key.agent, now);
-        let insertion = transaction
-            .prepared(insert::SQL, insert::values(&[new], model))
-            .await?;
-        let mut steps: Vec<_> = queries.into_iter().map(Step::from).collect();
-        steps.push(insertion);
+    let work = async |transaction: &Transaction<'_>| {
+        let steps = replacing(transaction, viewer, old, new, model, now).await?;
         transaction.commit_steps(steps).await?;
         Ok::<_, Failure>(())
     };
     shard.pool.transact(Scope::of(viewer), work).await
+}
+
+/// The steps that store `new` and mark the memory `old`, which is held, as replaced by it.
+async fn replacing(
+    transaction: &Transaction<'_>,
+    viewer: &Viewer,
+    old: Uuid,
+    new: &New,
+    model: Option<i32>,
+    now: Timestamp,
+) -> Result<Vec<Step>, Failure> {
+    let Held { stored, right } = change::held(transaction, viewer, old, now).await?;
+    if stored.deleted {
+        return Err(rights::not_found().into());
+    }
+    rights::require(right, Right::Write)?;
+    rights::refuse_superseded(&stored.memory)?;
+    let mut next = stored.clone();
+    next.memory.superseded_by = Some(new.memory.id);
+    let (_, queries) = change::record(&stored, next, "superseded", &viewer.key.agent, now);
+    let insertion = transaction
+        .prepared(insert::SQL, insert::values(&[new], model))
+        .await?;
+    let mut steps: Vec<_> = queries.into_iter().map(Step::from).collect();
+    steps.push(insertion);
+    Ok(steps)
+}
+
+/// Stores memories of one agent in one transaction, all of them or none; once, if `store` has a key.
+pub(super) async fn create_together(
+    store: &PostgresStore,
+    new: Vec<NewMemory>,
+) -> Result<Vec<Memory>, StoreError> {
+    let shard = &*store.shard;
+    let now = shard.now();
+    let mut entries = Vec::with_capacity(new.len());
+    for entry in new {
+        let viewer = Viewer {
+            key: entry.owner.clone(),
+            admin: entry.admin,
+        };
+        let (new, embedded) = checked(Uuid::now_v7(), entry, now)?;
+        // Enrolling a model is a transaction of its own, so it comes before.
+        let model = match &embedded {
+            Some(embedded) => Some(vectors::enrolled(shard, &embedded.model).await?),
+            None => None,
+        };
+        entries.push((viewer, new, model));
+    }
+    let Some((viewer, ..)) = entries.first() else {
+        return Ok(Vec::new());
+    };
+    let work = async |transaction: &Transaction<'_>| {
+        for (viewer, new, model) in &entries {
+            let steps = match new.memory.supersedes {
+                Some(old) => replacing(transaction, viewer, old, new, *model, now).await?,
+                None => {
+                    let values = insert::values(&[new], *model);
+                    vec![transaction.prepared(insert::SQL, values).await?]
+                }
+            };
+            transaction.run_steps(steps).await?;
+        }
+        Ok(entries
+            .iter()
+            .map(|(_, new, _)| new.memory.clone())
+            .collect())
+    };
+    store.transact(Scope::of(viewer), work).await
 }

@@ -26,6 +26,7 @@ mod failure;
 mod flight;
 mod gather;
 mod graph;
+mod idempotency;
 mod insert;
 mod link;
 mod mcp_tasks;
@@ -64,7 +65,7 @@ pub use schema::{OpenError, SCHEMA_VERSION, inspect, migrate};
 use super::cursor::CursorKey;
 use super::{Answer, Store, StoreError, StoreStatus, Viewer};
 use crate::domain::{
-    Agent, AgentKey, EmbeddingState, Imported, McpTask, McpTaskChange, Memory, MemoryPatch,
+    Agent, AgentKey, EmbeddingState, Imported, Keyed, McpTask, McpTaskChange, Memory, MemoryPatch,
     MemoryStats, Model, NewAgent, NewMcpTask, NewMemory, NewVector, Page, Recall, Record,
     Retention, Revision, Search, SearchPage, Share, Timestamp, Unembedded, UpkeepReport,
 };
@@ -108,6 +109,8 @@ impl PostgresOptions {
 pub struct PostgresStore {
     shard: Rc<Shard>,
     _tasks: Rc<Tasks>,
+    /// Under which its writes happen once (`idempotency.rs`).
+    key: Option<Rc<Keyed>>,
 }
 
 /// What a shard keeps of the store.
@@ -182,6 +185,7 @@ impl PostgresStore {
         Ok(Self {
             shard,
             _tasks: Rc::new(Tasks(tasks)),
+            key: None,
         })
     }
 
@@ -214,6 +218,9 @@ impl PostgresStore {
 
 impl Store for PostgresStore {
     fn create_memories(&self, new: Vec<NewMemory>) -> Answer<Vec<Result<Memory, StoreError>>> {
+        if self.key.is_some() {
+            return self.create_once(new);
+        }
         let supersedes = new.iter().any(|entry| entry.supersedes.is_some());
         let work = async move |store: Self| create::create_all(&store.shard, new).await;
         // A flight goes its way by itself; what supersedes is a transaction of its own.
@@ -242,7 +249,7 @@ impl Store for PostgresStore {
     ) -> Answer<Memory> {
         let viewer = viewer.clone();
         self.write(async move |store: Self| {
-            change::update(&store.shard, &viewer, id, patch, expected_version).await
+            change::update(&store, &viewer, id, patch, expected_version).await
         })
     }
 
@@ -255,13 +262,13 @@ impl Store for PostgresStore {
     ) -> Answer<u64> {
         let viewer = viewer.clone();
         self.write(async move |store: Self| {
-            change::delete(&store.shard, &viewer, id, purge, expected_version).await
+            change::delete(&store, &viewer, id, purge, expected_version).await
         })
     }
 
     fn share_memory(&self, viewer: &Viewer, share: Share) -> Answer<Memory> {
         let viewer = viewer.clone();
-        self.write(async move |store: Self| change::share(&store.shard, &viewer, share).await)
+        self.write(async move |store: Self| change::share(&store, &viewer, share).await)
     }
 
     fn memory_history(&self, viewer: &Viewer, id: Uuid) -> Answer<Vec<Revision>> {
@@ -326,11 +333,11 @@ impl Store for PostgresStore {
     }
 
     fn import(&self, records: Vec<Record>) -> Answer<Imported> {
-        self.write(async move |store: Self| transfer::import(&store.shard, records).await)
+        self.write(async move |store: Self| transfer::import(&store, records).await)
     }
 
     fn register_agent(&self, agent: NewAgent) -> Answer<Agent> {
-        self.write(async move |store: Self| agents::register(&store.shard, &agent).await)
+        self.write(async move |store: Self| agents::register(&store, &agent).await)
     }
 
     fn get_agent(&self, key: &AgentKey) -> Answer<Agent> {

@@ -192,6 +192,7 @@ async fn transact_once<T>(
         session,
         scope,
         state: Cell::new(State::Unopened),
+        held: Cell::new(false),
     };
     let result = work(&transaction).await;
     if transaction.state.get() == State::Open {
@@ -216,9 +217,27 @@ pub(super) struct Transaction<'s> {
     session: &'s Session,
     scope: &'s Scope,
     state: Cell<State>,
+    /// A commit waits for what belongs to it.
+    held: Cell<bool>,
 }
 
 impl Transaction<'_> {
+    /// For whom it runs.
+    pub(super) fn scope(&self) -> &Scope {
+        self.scope
+    }
+
+    /// Runs `work`, whose commit only ends its part: the transaction goes on.
+    pub(super) async fn part<T>(
+        &self,
+        work: impl AsyncFn(&Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.held.set(true);
+        let result = work(self).await;
+        self.held.set(false);
+        result
+    }
+
     /// The rows of each of `queries`.
     pub(super) async fn run(&self, queries: Vec<Query>) -> Result<Vec<Vec<Row>>, Failure> {
         self.run_steps(queries.into_iter().map(Step::from).collect())
@@ -251,6 +270,7 @@ impl Transaction<'_> {
     }
 
     async fn fly(&self, mut steps: Vec<Step>, commits: bool) -> Result<Vec<Vec<Row>>, Failure> {
+        let commits = commits && !self.held.get();
         let count = steps.len();
         let mut before = 0;
         if self.state.get() == State::Unopened {

@@ -13,13 +13,14 @@ use super::failure;
 use super::session::{CONNECT_MAX, STATEMENT_MAX};
 
 /// Applied in order; the position plus one is the schema version.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../../../migrations/postgres/0001_memories.sql"),
     include_str!("../../../migrations/postgres/0002_row_security.sql"),
     include_str!("../../../migrations/postgres/0003_secrets.sql"),
     include_str!("../../../migrations/postgres/0004_mcp_tasks.sql"),
     include_str!("../../../migrations/postgres/0005_search.sql"),
     include_str!("../../../migrations/postgres/0006_messages.sql"),
+    include_str!("../../../migrations/postgres/0007_idempotency.sql"),
 ];
 
 /// Schema version that this program reads and writes.

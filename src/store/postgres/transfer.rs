@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::Shard;
 use super::failure::{Failure, no_nul};
 use super::insert::{self, New};
 use super::pool::Transaction;
@@ -13,6 +12,7 @@ use super::query::Query;
 use super::recall::revision;
 use super::rows::{self, column};
 use super::scope::Scope;
+use super::{PostgresStore, Shard};
 use crate::domain::{AgentKey, Grant, Imported, Page, Permission, Record, Revision, Timestamp};
 use crate::store::{StoreError, cursor};
 
@@ -97,7 +97,10 @@ fn grant(row: &Row) -> Result<Grant, Failure> {
 }
 
 /// Stores records whose ids are not known yet, all of them or none.
-pub(super) async fn import(shard: &Shard, records: Vec<Record>) -> Result<Imported, StoreError> {
+pub(super) async fn import(
+    store: &PostgresStore,
+    records: Vec<Record>,
+) -> Result<Imported, StoreError> {
     let work = async |transaction: &Transaction<'_>| {
         let ids: Vec<Uuid> = records.iter().map(|record| record.memory.id).collect();
         let known = Query::new("SELECT id FROM memory WHERE id = ANY ($1)").with(ids);
@@ -107,7 +110,7 @@ pub(super) async fn import(shard: &Shard, records: Vec<Record>) -> Result<Import
             known.insert(column(row, 0)?);
         }
         // What has expired since it was exported is not brought back to life.
-        let now = shard.now();
+        let now = store.shard.now();
         let lives = |record: &&Record| record.memory.expires_at.is_none_or(|end| end > now);
         let fresh: Vec<&Record> = records
             .iter()
@@ -137,7 +140,7 @@ pub(super) async fn import(shard: &Shard, records: Vec<Record>) -> Result<Import
             skipped: (records.len() - fresh.len()) as u64,
         })
     };
-    shard.pool.transact(Scope::operator(), work).await
+    store.transact(Scope::operator(), work).await
 }
 
 fn unknown(record: &Record) -> Result<New, Failure> {

@@ -10,7 +10,7 @@ use super::pool::Transaction;
 use super::query::Query;
 use super::rows::{column, foreign};
 use super::scope::Scope;
-use super::{Shard, access, graph, mcp_tasks, messages};
+use super::{Shard, access, graph, idempotency, mcp_tasks, messages};
 use crate::domain::memory::RELEVANCE_NEW;
 use crate::domain::{Retention, UpkeepReport};
 use crate::store::StoreError;
@@ -98,10 +98,15 @@ pub(super) async fn once(
         if !ours {
             return Ok(report);
         }
-        let sweep = mcp_tasks::sweep(shard.now(), SWEEP_MAX);
-        let answers = transaction.run(vec![sweep]).await?;
+        let sweeps = vec![
+            mcp_tasks::sweep(shard.now(), SWEEP_MAX),
+            idempotency::sweep(shard.now(), SWEEP_MAX),
+        ];
+        let answers = transaction.run(sweeps).await?;
         let row = answers[0].first().ok_or_else(foreign)?;
         report.mcp_tasks = column::<i64>(row, 0)? as u64;
+        let row = answers[1].first().ok_or_else(foreign)?;
+        report.idempotency_keys = column::<i64>(row, 0)? as u64;
         messages::sweep(
             shard,
             transaction,

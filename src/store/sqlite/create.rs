@@ -22,7 +22,8 @@ pub(super) fn create_all(
         .collect())
 }
 
-fn create(batch: &mut Batch<'_>, new: NewMemory) -> Result<Memory, StoreError> {
+/// Stores one memory.
+pub(super) fn create(batch: &mut Batch<'_>, new: NewMemory) -> Result<Memory, StoreError> {
     if new.access_level == Access::System {
         rights::require_admin(new.admin)?;
     }

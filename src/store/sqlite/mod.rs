@@ -18,6 +18,7 @@ mod criteria;
 mod documents;
 mod functions;
 mod grants;
+mod idempotency;
 mod load;
 mod mcp_tasks;
 mod messages;
@@ -46,7 +47,7 @@ pub use writer::WriterStats;
 use super::index::IndexSize;
 use super::{Answer, Store, StoreError, StoreStatus, Viewer};
 use crate::domain::{
-    Agent, AgentKey, EmbeddingState, Imported, McpTask, McpTaskChange, Memory, MemoryPatch,
+    Agent, AgentKey, EmbeddingState, Imported, Keyed, McpTask, McpTaskChange, Memory, MemoryPatch,
     MemoryStats, Model, NewAgent, NewMcpTask, NewMemory, NewVector, Page, Recall, Record,
     Retention, Revision, Search, SearchPage, Share, Timestamp, Unembedded, UpkeepReport,
 };
@@ -88,29 +89,34 @@ impl Default for SqliteOptions {
 
 /// A handle on the embedded store; clones share its threads. The last one to go closes it.
 #[derive(Clone)]
-pub struct SqliteStore(Arc<Threads>);
+pub struct SqliteStore {
+    threads: Arc<Threads>,
+    /// Under which its writes happen once (`idempotency.rs`).
+    key: Option<Arc<Keyed>>,
+}
 
 impl SqliteStore {
     /// Takes the data directory `dir`, creating it if need be, migrates the database and starts
     /// the threads.
     pub fn open(dir: &Path, options: SqliteOptions) -> Result<Self, OpenError> {
-        Threads::start(dir, options).map(|threads| Self(Arc::new(threads)))
+        let threads = Arc::new(Threads::start(dir, options)?);
+        Ok(Self { threads, key: None })
     }
 
     /// Finishes what is queued, writes access counts, folds the log into the database and joins
     /// the threads. Later calls on any clone are [`StoreError::Unavailable`]. Blocks.
     pub fn close(&self) {
-        self.0.close();
+        self.threads.close();
     }
 
     /// What the writer has done so far.
     pub fn writer_stats(&self) -> WriterStats {
-        self.0.progress.stats()
+        self.threads.progress.stats()
     }
 
     /// How much the index in memory holds.
     pub fn index_size(&self) -> IndexSize {
-        self.0.index.size()
+        self.threads.index.size()
     }
 
     /// Has the writer run `work`, which carries about `bytes` of content, in a savepoint.
@@ -121,7 +127,7 @@ impl SqliteStore {
     ) -> Answer<T> {
         let (reply, answer) = tokio::sync::oneshot::channel();
         let job = writer::Job::new(bytes, reply, work);
-        threads::answer(self.0.submit_write(job), answer)
+        threads::answer(self.threads.submit_write(job), answer)
     }
 
     /// Has a reader run `work` at the time it begins.
@@ -130,9 +136,9 @@ impl SqliteStore {
         work: impl FnOnce(&Connection, Timestamp) -> Result<T, StoreError> + Send + 'static,
     ) -> Answer<T> {
         let (reply, answer) = tokio::sync::oneshot::channel();
-        let clock = self.0.clock.clone();
+        let clock = self.threads.clock.clone();
         let job = reader::Job::new(reply, move |connection| work(connection, clock()));
-        threads::answer(self.0.submit_read(job), answer)
+        threads::answer(self.threads.submit_read(job), answer)
     }
 }
 
@@ -150,12 +156,15 @@ impl From<rusqlite::Error> for StoreError {
 impl Store for SqliteStore {
     fn create_memories(&self, new: Vec<NewMemory>) -> Answer<Vec<Result<Memory, StoreError>>> {
         let bytes = new.iter().map(|entry| entry.content.len()).sum();
-        self.write(bytes, move |batch| create::create_all(batch, new))
+        match self.key {
+            Some(_) => self.create_once(bytes, new),
+            None => self.write(bytes, move |batch| create::create_all(batch, new)),
+        }
     }
 
     fn get_memory(&self, viewer: &Viewer, id: Uuid) -> Answer<Memory> {
         let viewer = viewer.clone();
-        let access = self.0.access.clone();
+        let access = self.threads.access.clone();
         self.read(move |connection, now| {
             let (seq, mut memory) = recall::get(connection, &viewer, id, now)?;
             memory.access_count += access.add(seq);
@@ -172,8 +181,8 @@ impl Store for SqliteStore {
     ) -> Answer<Memory> {
         let viewer = viewer.clone();
         let bytes = patch.content.as_ref().map_or(0, String::len);
-        self.write(bytes, move |batch| {
-            batch.isolated(|batch| change::update(batch, &viewer, id, patch, expected_version))
+        self.once(bytes, move |batch| {
+            change::update(batch, &viewer, id, patch, expected_version)
         })
     }
 
@@ -185,16 +194,14 @@ impl Store for SqliteStore {
         expected_version: Option<u64>,
     ) -> Answer<u64> {
         let viewer = viewer.clone();
-        self.write(0, move |batch| {
-            batch.isolated(|batch| change::delete(batch, &viewer, id, purge, expected_version))
+        self.once(0, move |batch| {
+            change::delete(batch, &viewer, id, purge, expected_version)
         })
     }
 
     fn share_memory(&self, viewer: &Viewer, share: Share) -> Answer<Memory> {
         let viewer = viewer.clone();
-        self.write(0, move |batch| {
-            batch.isolated(|batch| change::share(batch, &viewer, share))
-        })
+        self.once(0, move |batch| change::share(batch, &viewer, share))
     }
 
     fn memory_history(&self, viewer: &Viewer, id: Uuid) -> Answer<Vec<Revision>> {
@@ -204,7 +211,7 @@ impl Store for SqliteStore {
 
     fn search_memories(&self, viewer: &Viewer, search: Search) -> Answer<SearchPage> {
         let viewer = viewer.clone();
-        let (access, index) = (self.0.access.clone(), self.0.index.clone());
+        let (access, index) = (self.threads.access.clone(), self.threads.index.clone());
         self.read(move |connection, now| {
             let answered = search::search(connection, &index, &viewer, &search, now)?;
             Ok(answered.into_page(|seq, hit| {
@@ -217,7 +224,7 @@ impl Store for SqliteStore {
 
     fn recall_memories(&self, viewer: &Viewer, recall: Recall) -> Answer<Page<Memory>> {
         let viewer = viewer.clone();
-        let access = self.0.access.clone();
+        let access = self.threads.access.clone();
         self.read(move |connection, now| {
             let Page { items, next_cursor } = recall::recall(connection, &viewer, &recall, now)?;
             let count = |(seq, mut memory): (i64, Memory)| {
@@ -263,7 +270,7 @@ impl Store for SqliteStore {
     }
 
     fn upkeep(&self, retention: Retention) -> Answer<UpkeepReport> {
-        let node = self.0.node;
+        let node = self.threads.node;
         self.write(0, move |batch| {
             batch.isolated(|batch| upkeep::run(batch, node, &retention))
         })
@@ -280,15 +287,11 @@ impl Store for SqliteStore {
             .iter()
             .map(|record| record.memory.content.len())
             .sum();
-        self.write(bytes, move |batch| {
-            batch.isolated(|batch| transfer::import(batch, &records))
-        })
+        self.once(bytes, move |batch| transfer::import(batch, &records))
     }
 
     fn register_agent(&self, agent: NewAgent) -> Answer<Agent> {
-        self.write(0, move |batch| {
-            batch.isolated(|batch| agents::register(batch, &agent))
-        })
+        self.once(0, move |batch| agents::register(batch, &agent))
     }
 
     fn get_agent(&self, key: &AgentKey) -> Answer<Agent> {
@@ -346,7 +349,7 @@ impl Store for SqliteStore {
     }
 
     fn status(&self) -> Answer<StoreStatus> {
-        let threads = &self.0;
+        let threads = &self.threads;
         if threads.progress.failing() {
             let reason = "writes fail; the store tries again by itself".into();
             return Box::pin(std::future::ready(Err(StoreError::Unavailable(reason))));

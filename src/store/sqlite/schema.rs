@@ -19,12 +19,13 @@ const DATABASE: &str = "tmws.db";
 const LOCK: &str = "tmws.lock";
 
 /// Applied in order; the position plus one is the schema version.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("../../../migrations/sqlite/0001_memories.sql"),
     include_str!("../../../migrations/sqlite/0002_agents.sql"),
     include_str!("../../../migrations/sqlite/0003_meaning.sql"),
     include_str!("../../../migrations/sqlite/0004_mcp_tasks.sql"),
     include_str!("../../../migrations/sqlite/0005_messages.sql"),
+    include_str!("../../../migrations/sqlite/0006_idempotency.sql"),
 ];
 
 /// Schema version that this program reads and writes.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::rows::by_seq;
 use super::writer::Batch;
-use super::{change, mcp_tasks, messages, vectors};
+use super::{change, idempotency, mcp_tasks, messages, vectors};
 use crate::domain::memory::RELEVANCE_NEW;
 use crate::domain::{Retention, Timestamp, UpkeepReport};
 use crate::store::StoreError;
@@ -62,6 +62,7 @@ pub(super) fn run(
     let mut report = UpkeepReport {
         expired: remove_expired(batch, SWEEP_MAX)?,
         mcp_tasks: mcp_tasks::sweep(batch, SWEEP_MAX)?,
+        idempotency_keys: idempotency::sweep(batch, SWEEP_MAX)?,
         ..UpkeepReport::default()
     };
     messages::sweep(

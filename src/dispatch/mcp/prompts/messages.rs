@@ -88,7 +88,9 @@ async fn memories(
         Some(_) => ("memory/search", "hits"),
         None => ("memory/recall", "memories"),
     };
-    let answer = dispatcher.call(session, operation, Some(&ask)).await?;
+    let answer = dispatcher
+        .call(session, operation, Some(&ask), None)
+        .await?;
     let answer: Value = sonic_rs::from_slice(&answer).unwrap_or_default();
     let found = answer.get(list).and_then(|list| list.as_array());
     let block = |memory: &Value| {

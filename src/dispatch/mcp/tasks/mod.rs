@@ -98,10 +98,7 @@ pub(super) fn begin_operation(
     if !operation.has_whole() || !may_begin(request, meta)? {
         return Ok(None);
     }
-    let context = Context {
-        services: dispatcher.services(),
-        session: &request.caller.session,
-    };
+    let context = Context::new(dispatcher.services(), request.session(), request.key);
     let Some(outcome) = operation.run_whole(&context, arguments) else {
         return Ok(None);
     };

@@ -2,13 +2,13 @@
 
 use uuid::Uuid;
 
-use super::super::Shard;
 use super::super::failure::Failure;
 use super::super::pool::Transaction;
 use super::super::query::Query;
 use super::super::rows::{column, foreign};
 use super::super::scope::Scope;
 use super::super::session::Step;
+use super::super::{PostgresStore, Shard};
 use super::rows::{agent_key, letter, letter_columns};
 use crate::config::limits::NODE_SILENT_SECONDS;
 use crate::domain::message::{DEAD_LETTERS_MAX, WAITING_MAX};
@@ -264,7 +264,7 @@ const PUT_BACK: &str = "WITH room AS MATERIALIZED (
 
 /// Puts dead letters back into inboxes that have room.
 pub(super) async fn retry(
-    shard: &Shard,
+    store: &PostgresStore,
     owner: Option<&AgentKey>,
     letters: Letters,
 ) -> Result<Vec<(AgentKey, u64)>, StoreError> {
@@ -273,7 +273,7 @@ pub(super) async fn retry(
         let ids = answers[0].iter().map(|row| column(row, 0));
         let put_back = Query::new(PUT_BACK)
             .with(ids.collect::<Result<Vec<Uuid>, _>>()?)
-            .with(shard.now().as_micros())
+            .with(store.shard.now().as_micros())
             .with(WAITING_MAX as i64);
         // The message may wait in other namespaces, where its owner sees nothing.
         let steps = vec![Step::Enter(Scope::operator()), put_back.into()];
@@ -283,12 +283,12 @@ pub(super) async fn retry(
             .map(|row| Ok((agent_key(row, 0)?, column::<i64>(row, 2)? as u64)));
         agents.collect()
     };
-    shard.pool.transact(scope(owner), work).await
+    store.transact(scope(owner), work).await
 }
 
 /// Removes dead letters.
 pub(super) async fn purge(
-    shard: &Shard,
+    store: &PostgresStore,
     owner: Option<&AgentKey>,
     letters: Letters,
 ) -> Result<u64, StoreError> {
@@ -301,5 +301,5 @@ pub(super) async fn purge(
         transaction.commit(vec![remove]).await?;
         Ok(removed)
     };
-    shard.pool.transact(scope(owner), work).await
+    store.transact(scope(owner), work).await
 }

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::super::Shard;
 use super::super::failure::Failure;
 use super::super::pool::Transaction;
 use super::super::query::Query;
 use super::super::rows::{column, foreign};
 use super::super::scope::Scope;
+use super::super::{PostgresStore, Shard};
 use super::counts::WaitingCounts;
 use super::rows::{message, message_columns};
 use crate::domain::message::WAITING_MAX;
@@ -242,7 +242,7 @@ pub(super) fn of_agent(sql: &'static str, agent: &AgentKey) -> Query {
 
 /// Ends the deliveries of messages to `agent`, in whatever queues they are.
 pub(super) async fn settle_messages(
-    shard: &Shard,
+    store: &PostgresStore,
     agent: &AgentKey,
     ids: Vec<Uuid>,
 ) -> Result<Vec<Settled>, StoreError> {
@@ -260,5 +260,5 @@ pub(super) async fn settle_messages(
         settled.collect()
     };
     let scope = Scope::namespace(agent.namespace.clone());
-    shard.pool.transact(scope, work).await
+    store.transact(scope, work).await
 }

@@ -18,7 +18,7 @@ use super::super::scope::Scope;
 use super::super::session::Step;
 use super::counts::WaitingCounts;
 use super::deliveries::{self, Posted};
-use crate::domain::NewMessage;
+use crate::domain::{Message, NewMessage};
 use crate::store::StoreError;
 use crate::store::message_rules::DELIVERY_BYTES;
 
@@ -30,6 +30,18 @@ const BYTES_MAX: usize = 4 << 20;
 const WAITING_MAX: usize = 4_096;
 /// Flights of the same entries that collide with other transactions.
 const TRIES: u32 = 4;
+
+/// Refuses what PostgreSQL cannot keep.
+pub(super) fn check(message: &Message) -> Result<(), StoreError> {
+    if message.topic.contains('\0') {
+        return Err(no_nul("topic").into());
+    }
+    let correlation = message.correlation_id.as_deref();
+    if correlation.is_some_and(|id| id.contains('\0')) {
+        return Err(no_nul("correlation_id").into());
+    }
+    Ok(())
+}
 
 /// What a caller learns.
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -92,17 +104,7 @@ impl MessageFlights {
 
     /// Queues a message; the receiver learns the keys of its deliveries.
     pub(super) fn post(&self, new: NewMessage) -> Result<Landed<Vec<i64>>, StoreError> {
-        let message = &new.message;
-        if message.topic.contains('\0') {
-            return Err(no_nul("topic").into());
-        }
-        if message
-            .correlation_id
-            .as_deref()
-            .is_some_and(|id| id.contains('\0'))
-        {
-            return Err(no_nul("correlation_id").into());
-        }
+        check(&new.message)?;
         if new.to.is_empty() {
             let (reply, landed) = oneshot::channel();
             drop(reply.send(Ok(Vec::new())));

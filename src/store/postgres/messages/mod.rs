@@ -12,6 +12,7 @@ mod nodes;
 mod queues;
 mod rows;
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -20,14 +21,17 @@ use uuid::Uuid;
 pub(super) use flight::MessageFlights;
 pub(super) use nodes::begin_node;
 
+use counts::WaitingCounts;
+
 use super::failure::Failure;
 use super::pool::Transaction;
+use super::scope::Scope;
 use super::{PostgresStore, Shard};
 use crate::domain::{
     AgentKey, DeadLetter, DeathCause, Letters, Message, NewMessage, Outline, Page, Unsettled,
     UpkeepReport, Waiting,
 };
-use crate::store::{Answer, Messages, Queue, Settled, StoreError};
+use crate::store::{Answer, Messages, Posted, Queue, Settled, StoreError};
 
 /// Closes queues that nobody came back for, gives up what has expired in nobody's care, and removes
 /// old dead letters; about `limit` of each. `window` is the time for which a session may be resumed.
@@ -115,9 +119,7 @@ impl Messages for PostgresStore {
 
     fn settle_messages(&self, agent: &AgentKey, ids: Vec<Uuid>) -> Answer<Vec<Settled>> {
         let agent = agent.clone();
-        self.write(async move |store: Self| {
-            deliveries::settle_messages(&store.shard, &agent, ids).await
-        })
+        self.write(async move |store: Self| deliveries::settle_messages(&store, &agent, ids).await)
     }
 
     fn list_dead_letters(
@@ -146,14 +148,14 @@ impl Messages for PostgresStore {
     ) -> Answer<Vec<(AgentKey, u64)>> {
         let owner = owner.cloned();
         self.write(async move |store: Self| {
-            dead_letters::retry(&store.shard, owner.as_ref(), letters).await
+            dead_letters::retry(&store, owner.as_ref(), letters).await
         })
     }
 
     fn purge_dead_letters(&self, owner: Option<&AgentKey>, letters: Letters) -> Answer<u64> {
         let owner = owner.cloned();
         self.write(async move |store: Self| {
-            dead_letters::purge(&store.shard, owner.as_ref(), letters).await
+            dead_letters::purge(&store, owner.as_ref(), letters).await
         })
     }
 
@@ -176,4 +178,41 @@ impl Messages for PostgresStore {
     fn session_secret(&self) -> Answer<Vec<u8>> {
         self.read(async move |store: Self| nodes::session_secret(&store.shard).await)
     }
+}
+
+/// Stores a message with its deliveries, once if `store` has a key. Flights are for those that need
+/// not be asked anything, so this is a transaction of its own.
+pub(super) async fn post_once(
+    store: &PostgresStore,
+    new: NewMessage,
+    recipients: u64,
+) -> Result<Posted, StoreError> {
+    flight::check(&new.message)?;
+    let shard = &store.shard;
+    // Set by whichever try is committed; none if it was committed before.
+    let keys = RefCell::new(None);
+    let work = async |transaction: &Transaction<'_>| {
+        keys.replace(None);
+        let mut posted = Vec::new();
+        if !new.to.is_empty() {
+            let mut counts = WaitingCounts::default();
+            let posts = [&new];
+            let post = deliveries::post(shard.node, &posts, &counts);
+            let answers = transaction.run(vec![post]).await?;
+            let mut became = deliveries::posted(&posts, &answers[0], &mut counts)?;
+            posted = became.pop().unwrap_or_else(|| Err(closed(())))?;
+        }
+        keys.replace(Some(posted));
+        let id = new.message.id;
+        Ok(Posted {
+            id,
+            recipients,
+            keys: None,
+        })
+    };
+    let posted = store.transact(Scope::operator(), work).await?;
+    Ok(Posted {
+        keys: keys.take(),
+        ..posted
+    })
 }

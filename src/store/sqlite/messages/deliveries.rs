@@ -53,7 +53,7 @@ pub(super) fn waiting_for(connection: &Connection, agent: &AgentKey) -> Result<u
 }
 
 /// Stores a message with its deliveries; those to queues that are unknown make them `node`'s.
-pub(super) fn post(
+pub(in crate::store::sqlite) fn post(
     batch: &mut Batch<'_>,
     node: Uuid,
     new: &NewMessage,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use uuid::Uuid;
 
-pub(super) use deliveries::WaitingCounts;
+pub(super) use deliveries::{WaitingCounts, post};
 
 use super::SqliteStore;
 use super::writer::Batch;
@@ -76,7 +76,7 @@ impl Messages for SqliteStore {
     fn post_messages(&self, new: Vec<NewMessage>) -> Answer<Vec<Result<Vec<i64>, StoreError>>> {
         let bytes =
             |new: &NewMessage| new.message.body.as_str().len() + new.to.len() * DELIVERY_BYTES;
-        let node = self.0.node;
+        let node = self.threads.node;
         self.write(new.iter().map(bytes).sum(), move |batch| {
             Ok(new
                 .iter()
@@ -87,7 +87,7 @@ impl Messages for SqliteStore {
 
     fn keep_messages(&self, unsettled: Vec<Unsettled>) -> Answer<Vec<Result<i64, StoreError>>> {
         let bytes = |one: &Unsettled| one.message.body.as_str().len() + DELIVERY_BYTES;
-        let node = self.0.node;
+        let node = self.threads.node;
         self.write(unsettled.iter().map(bytes).sum(), move |batch| {
             Ok(unsettled
                 .iter()
@@ -102,14 +102,14 @@ impl Messages for SqliteStore {
         session: Uuid,
         absent: Vec<Uuid>,
     ) -> Answer<Vec<Outline>> {
-        let (agent, node) = (agent.clone(), self.0.node);
+        let (agent, node) = (agent.clone(), self.threads.node);
         self.write(0, move |batch| {
             batch.isolated(|batch| queues::fill(batch, node, &agent, session, &absent))
         })
     }
 
     fn resume_queue(&self, agent: &AgentKey, session: Uuid, before: Uuid) -> Answer<Queue> {
-        let (agent, node) = (agent.clone(), self.0.node);
+        let (agent, node) = (agent.clone(), self.threads.node);
         self.write(0, move |batch| {
             batch.isolated(|batch| queues::resume(batch, node, &agent, session, before))
         })
@@ -151,8 +151,8 @@ impl Messages for SqliteStore {
 
     fn settle_messages(&self, agent: &AgentKey, ids: Vec<Uuid>) -> Answer<Vec<Settled>> {
         let agent = agent.clone();
-        self.write(0, move |batch| {
-            batch.isolated(|batch| deliveries::settle_messages(batch, &agent, &ids))
+        self.once(0, move |batch| {
+            deliveries::settle_messages(batch, &agent, &ids)
         })
     }
 
@@ -179,38 +179,38 @@ impl Messages for SqliteStore {
         letters: Letters,
     ) -> Answer<Vec<(AgentKey, u64)>> {
         let owner = owner.cloned();
-        self.write(0, move |batch| {
-            batch.isolated(|batch| dead_letters::retry(batch, owner.as_ref(), &letters))
+        self.once(0, move |batch| {
+            dead_letters::retry(batch, owner.as_ref(), &letters)
         })
     }
 
     fn purge_dead_letters(&self, owner: Option<&AgentKey>, letters: Letters) -> Answer<u64> {
         let owner = owner.cloned();
-        self.write(0, move |batch| {
-            batch.isolated(|batch| dead_letters::purge(batch, owner.as_ref(), &letters))
+        self.once(0, move |batch| {
+            dead_letters::purge(batch, owner.as_ref(), &letters)
         })
     }
 
     fn node(&self) -> Uuid {
-        self.0.node
+        self.threads.node
     }
 
     fn keep_node(&self) -> Answer<()> {
-        let node = self.0.node;
+        let node = self.threads.node;
         self.write(0, move |batch| {
             batch.isolated(|batch| keep_node(batch.connection, node, batch.now))
         })
     }
 
     fn note_volatile(&self) -> Answer<()> {
-        let node = self.0.node;
+        let node = self.threads.node;
         self.write(0, move |batch| {
             batch.isolated(|batch| note_volatile(batch.connection, node, batch.now))
         })
     }
 
     fn withdraw_volatile(&self) -> Answer<()> {
-        let node = self.0.node;
+        let node = self.threads.node;
         self.write(0, move |batch| {
             batch.isolated(|batch| set_volatile(batch.connection, node, false))
         })
