@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::backing::Backing;
 use super::keeper::{self, Keeper};
+use super::nodes;
 use super::shard_thread::{self, Parts};
 use super::{Server, ServerError};
 use crate::config::limits::SHARD_STACK_BYTES;
@@ -60,11 +61,20 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
     let upkeep = Arc::new(Upkeep::default());
     let (stopping, stopped) = watch::channel(false);
     let (ended_sender, ended) = mpsc::unbounded_channel();
+    let changes = Arc::new(Changes::new(shards));
+    let (post, registry) = match &config.redis {
+        Some(_) => {
+            let post = Post::of_node(shards, store.node());
+            let registry = Registry::shared(post.wake());
+            (Arc::new(post), Arc::new(registry))
+        }
+        None => (Arc::new(Post::new(shards)), Arc::default()),
+    };
     let shared = shard_thread::Shared {
         constants: Arc::new(Constants::new(&table)),
-        registry: Arc::new(Registry::default()),
-        changes: Arc::new(Changes::new(shards)),
-        post: Arc::new(Post::new(shards)),
+        registry: Arc::clone(&registry),
+        changes: Arc::clone(&changes),
+        post: Arc::clone(&post),
         running: Arc::default(),
         seal: Arc::default(),
         config: Arc::clone(&config),
@@ -118,6 +128,13 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
     drop(tokio::task::spawn_local(keeper::keep_node(Rc::clone(
         &store,
     ))));
+    let link = match &config.redis {
+        Some(url) => {
+            let parts = (post, registry, changes, Arc::clone(&process));
+            nodes::join(url, &*store, parts).await?
+        }
+        None => None,
+    };
     // Ends with the process: what it has not done the next start does.
     drop(tokio::task::spawn_local(keeper.run()));
     announce(&config, &process, api_address, ws_address);
@@ -133,6 +150,7 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
         threads,
         stopping,
         ended,
+        link,
     })
 }
 

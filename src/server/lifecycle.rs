@@ -139,6 +139,9 @@ impl Server {
         } else {
             self.post(|| Mail::Stop);
         }
+        if let Some(link) = self.link.take() {
+            link.leave().await;
+        }
         self.meaning.embedder().close();
         self.backing.close();
         tracing::info!("stopped");

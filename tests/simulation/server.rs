@@ -406,6 +406,7 @@ impl World {
             .map(|(session, _, connected)| Destination {
                 agent: agent.clone(),
                 session: Some(*session),
+                node: None,
                 begun: *connected,
             })
             .collect();
@@ -413,6 +414,7 @@ impl World {
             to.push(Destination {
                 agent,
                 session: None,
+                node: None,
                 begun: false,
             });
         }

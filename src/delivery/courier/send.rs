@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::directory::Listed;
+use super::directory::{Home, Listed};
 use super::letters::Letter;
+use super::nodes::{Offered, Saying};
 use super::{Courier, text};
-use crate::delivery::queue::Entry;
+use crate::config::limits::BUS_ITEMS_MAX;
+use crate::delivery::queue::{Entry, Parcel};
 use crate::domain::{AgentKey, Destination, Message, NewMessage};
 use crate::store::StoreError;
 
@@ -60,6 +62,30 @@ pub enum SendError {
 /// The sessions of one agent that get a copy; its inbox does if there are none.
 type Recipient = (AgentKey, Vec<Listed>);
 
+/// Has it sessions on other nodes?
+fn is_elsewhere((_, sessions): &Recipient) -> bool {
+    let is_elsewhere = |listed: &Listed| matches!(listed.home, Home::Node(_));
+    sessions.iter().any(is_elsewhere)
+}
+
+/// One message on its way to its sessions, written once.
+struct Round<'a> {
+    message: &'a Message,
+    parcel: Arc<Parcel>,
+    /// Deliveries to sessions of other nodes.
+    abroad: BTreeMap<Uuid, Vec<Offered>>,
+}
+
+impl<'a> Round<'a> {
+    fn new(message: &'a Message) -> Self {
+        Self {
+            message,
+            parcel: text::parcel(message),
+            abroad: BTreeMap::new(),
+        }
+    }
+}
+
 impl Courier {
     /// Sends a message. What is durable is answered after the commit. `present` are the agents of the
     /// namespace that are here by other wires.
@@ -80,7 +106,10 @@ impl Courier {
         if recipients.is_empty() {
             return Ok(sent);
         }
-        if sending.durable {
+        // What is in memory only and cannot reach its node would be lost without a trace.
+        let abroad = self.post.abroad.as_ref();
+        let is_cut_off = abroad.is_some_and(|abroad| !abroad.is_up());
+        if sending.durable || (is_cut_off && recipients.iter().any(is_elsewhere)) {
             self.post_stored(&sending.message, recipients).await?;
         } else {
             self.note_volatile().await?;
@@ -131,6 +160,7 @@ impl Courier {
                 to.push(Destination {
                     agent: agent.clone(),
                     session: None,
+                    node: None,
                     begun: false,
                 });
                 homes.push(None);
@@ -139,6 +169,10 @@ impl Courier {
                 to.push(Destination {
                     agent: agent.clone(),
                     session: Some(listed.session),
+                    node: match listed.home {
+                        Home::Node(node) => Some(node),
+                        Home::Shard(_) => None,
+                    },
                     begun: listed.connected,
                 });
                 homes.push(Some(listed.home));
@@ -150,50 +184,98 @@ impl Courier {
         };
         let mut posted = self.store.post_messages(vec![new]).await?;
         let keys = posted.pop().unwrap_or(Err(StoreError::Busy))?;
-        let parcel = text::parcel(message);
+        let mut round = Round::new(message);
         for ((destination, home), key) in to.into_iter().zip(homes).zip(keys) {
-            let (Some(session), Some(home)) = (destination.session, home) else {
+            let Destination {
+                agent,
+                session,
+                begun,
+                ..
+            } = destination;
+            match (session, home) {
+                (Some(session), Some(home)) => {
+                    self.give(&mut round, home, session, agent, Some((key, begun)));
+                }
                 // Somebody may have come while it was stored.
-                self.tell_news(&destination.agent);
-                continue;
-            };
-            let entry = Entry::stored(
-                key,
-                destination.begun,
-                Arc::clone(&parcel),
-                message.priority,
-                message.expires_at,
-            );
-            self.give(home, session, destination.agent, entry);
+                _ => self.tell_news(&agent),
+            }
         }
-        self.turn();
+        self.end_round(round);
         Ok(())
     }
 
     fn offer_volatile(self: &Rc<Self>, message: &Arc<Message>, recipients: Vec<Recipient>) {
-        let parcel = text::parcel(message);
+        let mut round = Round::new(message);
         for (agent, sessions) in recipients {
             for listed in sessions {
-                let parcel = Arc::clone(&parcel);
-                let entry = Entry::volatile(parcel, message.priority, message.expires_at);
-                self.give(listed.home, listed.session, agent.clone(), entry);
+                self.give(&mut round, listed.home, listed.session, agent.clone(), None);
             }
         }
-        self.turn();
+        self.end_round(round);
     }
 
-    /// To a session, in its order after whatever is on its way to its shard already.
-    fn give(self: &Rc<Self>, home: usize, session: Uuid, agent: AgentKey, entry: Entry) {
+    /// To a session, in its order after whatever is on its way to its shard already. `stored` is the
+    /// key of its delivery and whether that has begun.
+    fn give(
+        self: &Rc<Self>,
+        round: &mut Round<'_>,
+        home: Home,
+        session: Uuid,
+        agent: AgentKey,
+        stored: Option<(i64, bool)>,
+    ) {
+        let message = round.message;
+        let parcel = Arc::clone(&round.parcel);
+        let (priority, expires_at) = (message.priority, message.expires_at);
+        let entry = match stored {
+            Some((key, begun)) => Entry::stored(key, begun, parcel, priority, expires_at),
+            None => Entry::volatile(parcel, priority, expires_at),
+        };
         let letter = Letter::Offer {
             session,
-            agent,
+            agent: agent.clone(),
             entry,
+            from: None,
         };
-        if home == self.shard {
-            self.read(letter);
-        } else {
-            self.post.leave(home, letter);
+        match home {
+            Home::Shard(shard) if shard == self.shard => self.read(letter),
+            Home::Shard(shard) => self.post.leave(shard, letter),
+            Home::Node(node) => {
+                let offered = Offered {
+                    session,
+                    agent: (&agent).into(),
+                    key: stored.map(|(key, _)| key),
+                    begun: stored.is_some_and(|(_, begun)| begun),
+                };
+                let to = round.abroad.entry(node).or_default();
+                to.push(offered);
+                if to.len() >= BUS_ITEMS_MAX {
+                    let to = std::mem::take(to);
+                    self.offer_abroad(round, node, to);
+                }
+            }
         }
+    }
+
+    fn offer_abroad(&self, round: &Round<'_>, node: Uuid, to: Vec<Offered>) {
+        if to.is_empty() {
+            return;
+        }
+        let saying = Saying::Offers {
+            id: round.message.id,
+            priority: round.message.priority,
+            expires_at: round.message.expires_at,
+            to,
+            is_forwarded: false,
+        };
+        self.post.say(node, saying, vec![Arc::clone(&round.parcel)]);
+    }
+
+    fn end_round(self: &Rc<Self>, mut round: Round<'_>) {
+        for (node, to) in std::mem::take(&mut round.abroad) {
+            self.offer_abroad(&round, node, to);
+        }
+        self.turn();
     }
 
     /// Settles messages for an agent, in all its queues; answers how many.
@@ -211,7 +293,12 @@ impl Courier {
             let home = self.post.directory.lock().home(session);
             let keys = vec![one.key];
             if let Some(home) = home {
-                self.post.leave(home, Letter::Withdraw { session, keys });
+                let saying = Saying::Withdraw {
+                    session,
+                    keys: keys.clone(),
+                };
+                self.post
+                    .tell(home, Letter::Withdraw { session, keys }, saying);
             }
         }
         Ok(count)
