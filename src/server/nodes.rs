@@ -40,7 +40,10 @@ pub(super) async fn join(
         .chain_update(b"nodes")
         .chain_update(secret)
         .finalize();
-    let fleet: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    let fleet: String = digest[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let link = Link::new(post, registry, changes, process, address, &fleet);
     Ok(link.map(|link| {
         let (stop, stopped) = mpsc::channel(1);

@@ -239,6 +239,10 @@ impl Courier {
             self.end_claim(session, agent, None);
             return Ok(Back::Unknown);
         }
+        let handed = match handed {
+            Some(handed) => Some(self.accepted(handed).await),
+            None => None,
+        };
         let (missed, volatile) = match &handed {
             Some((handed, _)) => (handed.missed, handed.volatile),
             // Of a node that nobody knows any more, nobody knows what it kept in memory.

@@ -336,7 +336,10 @@ impl Courier {
             // It is in the memory of this node from now on.
             let courier = Rc::clone(self);
             tokio::task::spawn_local(async move {
-                let _ = noted(courier.note_volatile().await, "note messages in memory only");
+                let _ = noted(
+                    courier.note_volatile().await,
+                    "note messages in memory only",
+                );
                 courier.take(session, agent, entry, from);
                 courier.turn();
             });

@@ -85,9 +85,26 @@ impl Courier {
         self.turn();
     }
 
+    /// What came along with a session, once the store knows that this node has messages in memory only.
+    pub(super) async fn accepted(&self, (mut handed, texts): HandedOver) -> HandedOver {
+        if handed.in_memory.is_empty() {
+            return (handed, texts);
+        }
+        if noted(self.note_volatile().await, "note messages in memory only").is_err() {
+            // Without the note nobody would know that a later server has lost them.
+            handed.in_memory.clear();
+            handed.volatile = true;
+        }
+        (handed, texts)
+    }
+
     /// Two nodes have a session: the store says whose it is.
     pub(super) fn settle_dispute(self: &Rc<Self>, session: Uuid) {
-        let agent = self.hub.borrow().get(session).map(|held| held.agent().clone());
+        let agent = self
+            .hub
+            .borrow()
+            .get(session)
+            .map(|held| held.agent().clone());
         let Some(agent) = agent else {
             return;
         };
@@ -149,12 +166,7 @@ impl Courier {
     }
 
     /// Keeps a message for a session that is being taken over; false if none is.
-    pub(super) fn keep_for_claim(
-        &self,
-        session: Uuid,
-        entry: &Entry,
-        from: Option<Uuid>,
-    ) -> bool {
+    pub(super) fn keep_for_claim(&self, session: Uuid, entry: &Entry, from: Option<Uuid>) -> bool {
         let mut claims = self.claims.borrow_mut();
         let Some(kept) = claims.get_mut(&session) else {
             return false;
@@ -172,7 +184,11 @@ impl Courier {
         handed: Option<HandedOver>,
     ) {
         self.post.directory.lock().unclaim(session);
-        let kept = self.claims.borrow_mut().remove(&session).unwrap_or_default();
+        let kept = self
+            .claims
+            .borrow_mut()
+            .remove(&session)
+            .unwrap_or_default();
         if self.hub.borrow().get(session).is_none() {
             if kept.iter().any(|(_, entry)| entry.key.is_some()) {
                 self.find_owner(session, agent.clone());
@@ -181,15 +197,12 @@ impl Courier {
         }
         let now = Timestamp::now();
         let mut hub = self.hub.borrow_mut();
-        let (handed, texts) = handed.map_or_else(Default::default, |(handed, texts)| {
-            (Some(handed), texts)
-        });
+        let (handed, texts) =
+            handed.map_or_else(Default::default, |(handed, texts)| (Some(handed), texts));
         let messages = handed.iter().flat_map(|handed| &handed.in_memory);
         let in_memory = messages
             .zip(texts)
-            .map(|(message, parcel)| {
-                Entry::volatile(parcel, message.priority, message.expires_at)
-            })
+            .map(|(message, parcel)| Entry::volatile(parcel, message.priority, message.expires_at))
             .collect();
         let missed = handed.as_ref().map(|handed| handed.missed);
         hub.inherit(session, missed.unwrap_or_default(), in_memory, now);

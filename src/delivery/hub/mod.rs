@@ -27,8 +27,8 @@ mod moves;
 mod turn;
 
 pub use held::Held;
-pub use moves::Released;
 use held::Stage;
+pub use moves::Released;
 
 /// Pause before the store is asked again to fill or to close a queue.
 const RETRY_MS: u64 = 1_000;

@@ -18,9 +18,7 @@ fn sessions_are_found_by_agent_namespace_and_topic() {
     directory.enter(other, &key("spaces", "a"), 1);
     assert_eq!(directory.agents_of(&space).len(), 2);
     assert_eq!(directory.agents_of(&spaces), [key("spaces", "a")]);
-    assert!(
-        directory.subscribe(two, "news") && !directory.subscribe(two, "news")
-    );
+    assert!(directory.subscribe(two, "news") && !directory.subscribe(two, "news"));
     assert_eq!(directory.subscribers(&space, "news")[0].1.session, two);
     assert!(directory.subscribers(&spaces, "news").is_empty());
     directory.set_connected(two, false);
@@ -34,7 +32,10 @@ fn sessions_are_found_by_agent_namespace_and_topic() {
 #[test]
 fn nodes_learn_of_each_other_and_notice_when_both_have_a_session() {
     let node = Uuid::new_v4();
-    let (mut here, mut there) = (Directory::shared(Arc::default()), Directory::shared(Arc::default()));
+    let (mut here, mut there) = (
+        Directory::shared(Arc::default()),
+        Directory::shared(Arc::default()),
+    );
     let agent = AgentKey::new("space", "a").unwrap();
     let session = Uuid::new_v4();
     here.enter(session, &agent, 0);

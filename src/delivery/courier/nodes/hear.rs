@@ -26,7 +26,9 @@ struct Common {
 impl Link {
     pub(super) fn hear(&mut self, message: &Bytes) {
         let Some((head, texts)) = wire::read(message) else {
-            tracing::warn!("a node of another version speaks on the bus; its sessions are not known");
+            tracing::warn!(
+                "a node of another version speaks on the bus; its sessions are not known"
+            );
             return;
         };
         let now = Instant::now();
@@ -129,7 +131,12 @@ impl Link {
     /// Tells a node everything of the sessions here.
     fn tell_all(&mut self, node: Uuid) {
         let mut sessions = self.post.directory.lock().all_notes();
-        let mut present: Vec<Agent> = self.registry.agents_here().iter().map(Agent::from).collect();
+        let mut present: Vec<Agent> = self
+            .registry
+            .agents_here()
+            .iter()
+            .map(Agent::from)
+            .collect();
         loop {
             let rest = sessions.split_off(sessions.len().min(BUS_ITEMS_MAX));
             let later = present.split_off(present.len().min(BUS_ITEMS_MAX));

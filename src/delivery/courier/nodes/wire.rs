@@ -35,13 +35,9 @@ pub(super) struct Head {
 #[serde(rename_all = "snake_case")]
 pub(in crate::delivery::courier) enum Saying {
     /// To all: it has come, or come back; and it may not have said everything if it has missed the bus.
-    Hello {
-        missed: bool,
-    },
+    Hello { missed: bool },
     /// To all: it lives, and has said so much to each, with so many messages in memory only.
-    Beat {
-        sent: Vec<(Uuid, u64, u64)>,
-    },
+    Beat { sent: Vec<(Uuid, u64, u64)> },
     /// To all: it goes, and its sessions with it.
     Goodbye,
     /// To all: what has happened to its sessions.
@@ -73,10 +69,7 @@ pub(in crate::delivery::courier) enum Saying {
     /// To one: something was stored for a session.
     Ring(Uuid),
     /// To one: these deliveries of a session were settled.
-    Withdraw {
-        session: Uuid,
-        keys: Vec<i64>,
-    },
+    Withdraw { session: Uuid, keys: Vec<i64> },
     /// To one: hand this session over.
     Release {
         request: Uuid,

@@ -224,7 +224,11 @@ pub(super) async fn close(
     session: Uuid,
 ) -> Result<u64, StoreError> {
     let work = async |transaction: &Transaction<'_>| {
-        returned(&transaction.commit(closing(agent, session, shard.node)).await?)
+        returned(
+            &transaction
+                .commit(closing(agent, session, shard.node))
+                .await?,
+        )
     };
     let scope = Scope::namespace(agent.namespace.clone());
     shard.pool.transact(scope, work).await
