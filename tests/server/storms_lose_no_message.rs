@@ -369,16 +369,17 @@ fn storms_lose_no_message() {
                 .data(data.path())
                 .start()
         };
-        let mut server: Server = start();
+        // Outlives the trouble: in a closure that takes it apart it would end with that.
+        let mut servers = vec![start()];
         let world = World::new(clients, disconnects);
-        world.addresses.replace(vec![server.ws]);
+        world.addresses.replace(vec![servers[0].ws]);
         world
             .judge(async |world| {
                 for _ in 0..kills {
                     sleep(Duration::from_millis(200 + world.chance(800))).await;
-                    server.kill();
-                    server = start();
-                    world.addresses.replace(vec![server.ws]);
+                    servers.remove(0).kill();
+                    servers.push(start());
+                    world.addresses.replace(vec![servers[0].ws]);
                 }
             })
             .await;
