@@ -73,6 +73,7 @@ fn to(agent: AgentKey, session: Option<Uuid>) -> Destination {
     Destination {
         agent,
         session,
+        node: None,
         begun: true,
     }
 }

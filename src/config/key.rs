@@ -100,6 +100,15 @@ pub(super) fn refuse_unavailable(settings: &Settings, problems: &mut Vec<Problem
             "the embedded store lives in data_dir; leave the rest of the address empty",
         ));
     }
+    let redis = settings.text("redis_url");
+    if !redis.is_empty() && !redis.starts_with("redis://") {
+        problems.push(Problem::of("redis_url", "must begin with redis://"));
+    } else if !redis.is_empty() && !postgres {
+        problems.push(Problem::of(
+            "redis_url",
+            "joins the nodes of a fleet, which share a database: set database_url too",
+        ));
+    }
     if settings.get("environment").0 == &Value::Text("production".to_owned()) {
         problems.push(Problem::of(
             "environment",

@@ -30,6 +30,12 @@ pub const KEYS: &[Key] = &[
         "postgres://user:password@host:port/database for a fleet; nothing or sqlite: for the embedded store in the data directory",
     ),
     key(
+        "redis_url",
+        Kind::Secret,
+        "",
+        "redis://:password@host:port/database by which the nodes of a fleet reach each other; it needs database_url",
+    ),
+    key(
         "shards",
         integer(0, limits::SHARDS_MAX as i64),
         "0",
@@ -331,7 +337,6 @@ pub const KEYS: &[Key] = &[
         "false",
         "Demand tokens or API keys",
     ),
-    unavailable("redis_url", Kind::Text, "", "Redis of a fleet"),
     unavailable(
         "stdio_enabled",
         Kind::Boolean,

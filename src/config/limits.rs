@@ -131,6 +131,33 @@ pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// room. A client switches its agent or its topics a few times, and repeats the latest.
 pub const SESSION_RESULTS_MAX: usize = 64;
 
+/// Seconds that Redis may take for anything: it answers in less than a millisecond, or it is gone.
+pub const BUS_SECONDS_MAX: u64 = 5;
+
+/// Messages of the bus between nodes that wait to be read: what comes in while the main thread does
+/// something else.
+pub const BUS_MESSAGES_WAITING_MAX: usize = 8_192;
+
+/// Letters to other nodes that wait for the bus, beyond which senders are refused: what Redis takes in
+/// about a second.
+pub const LETTERS_ABROAD_MAX: usize = 65_536;
+
+/// Pause between two beats by which nodes know each other alive and notice what they have missed.
+pub const BEAT_MS: u64 = 1_000;
+
+/// A node that has been silent on the bus for so long gets nothing by it any more: what is for its
+/// sessions waits in the inboxes of their agents.
+pub const PEER_SILENT_SECONDS: u64 = 10;
+
+/// Time for another node to hand a session over; then its queue is taken from the store.
+pub const RELEASE_MS_MAX: u64 = 2_000;
+
+/// Time to tell the other nodes of a stop; whoever was not told notices it by the silence.
+pub const LEAVE_MS_MAX: u64 = 500;
+
+/// Sessions or deliveries in one message of the bus: some 200 KB.
+pub const BUS_ITEMS_MAX: usize = 1_000;
+
 /// Requests of ours that one client may leave unanswered: a call asks one after the other, and
 /// a connection has [`REQUESTS_IN_FLIGHT_MAX`] of them.
 pub const ASKS_MAX: usize = 64;

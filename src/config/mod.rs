@@ -77,6 +77,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Address of the PostgreSQL database, if the store is not the embedded one.
     pub database: Option<Secret>,
+    /// Address of the Redis server by which the nodes of a fleet reach each other.
+    pub redis: Option<Secret>,
     /// Shards; one per core unless set.
     pub shards: Option<usize>,
     /// How sockets are driven.
@@ -201,6 +203,7 @@ impl Config {
             data_dir: settings.text("data_dir").into(),
             database: Secret::new(settings.text("database_url"))
                 .filter(|url| !url.reveal().starts_with("sqlite:")),
+            redis: Secret::new(settings.text("redis_url")),
             shards: Some(settings.integer("shards") as usize).filter(|&shards| shards > 0),
             io: match settings.text("io") {
                 "uring" => Io::Uring,
@@ -377,7 +380,6 @@ mod tests {
         for (name, value) in [
             ("TMWS_AUTH_ENABLED", "true"),
             ("TMWS_ENVIRONMENT", "production"),
-            ("TMWS_REDIS_URL", "redis://localhost"),
             ("TMWS_SSL_CERT_FILE", "cert.pem"),
             ("TMWS_RATE_LIMIT_ENABLED", "true"),
         ] {
@@ -392,6 +394,16 @@ mod tests {
             )
             .is_ok()
         );
+    }
+
+    #[test]
+    fn nodes_of_a_fleet_share_a_database() {
+        let redis = ("TMWS_REDIS_URL", "redis://localhost");
+        let database = ("TMWS_DATABASE_URL", "postgres://localhost/tmws");
+        assert!(refusal("", &[redis]).contains("database_url"));
+        let http = ("TMWS_REDIS_URL", "http://localhost");
+        assert!(refusal("", &[http, database]).contains("redis://"));
+        assert!(load("", &[redis, database], &[]).unwrap().redis.is_some());
     }
 
     #[test]

@@ -106,24 +106,41 @@ impl Inbox {
     }
 }
 
-/// The inboxes of all shards.
+/// The inboxes of all shards, and one for what other nodes are to be told.
 #[derive(Debug)]
-pub struct Changes(Box<[Arc<Inbox>]>);
+pub struct Changes {
+    shards: Box<[Arc<Inbox>]>,
+    abroad: Arc<Inbox>,
+}
 
 impl Changes {
     /// One inbox for each of these shards.
     pub fn new(shards: usize) -> Self {
-        Self((0..shards).map(|_| Arc::default()).collect())
+        Self {
+            shards: (0..shards).map(|_| Arc::default()).collect(),
+            abroad: Arc::default(),
+        }
     }
 
     /// The inbox of a shard.
     pub fn inbox(&self, shard: usize) -> Arc<Inbox> {
-        Arc::clone(&self.0[shard])
+        Arc::clone(&self.shards[shard])
     }
 
-    /// Tells every shard on which somebody watches.
+    /// The inbox for other nodes.
+    pub fn abroad(&self) -> Arc<Inbox> {
+        Arc::clone(&self.abroad)
+    }
+
+    /// Tells every shard on which somebody watches, and other nodes.
     pub fn publish(&self, change: &Change) {
-        for inbox in &self.0 {
+        self.publish_here(change);
+        self.abroad.leave(change);
+    }
+
+    /// Tells the shards of what another node has told.
+    pub fn publish_here(&self, change: &Change) {
+        for inbox in &self.shards {
             inbox.leave(change);
         }
     }

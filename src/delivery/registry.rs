@@ -1,9 +1,12 @@
 //! Who is here, counted over all shards.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
+use uuid::Uuid;
 
 use crate::domain::AgentKey;
 
@@ -24,6 +27,10 @@ struct Counts {
     open_starts_ms: u64,
     closed_duration_ms: u64,
     agents: HashMap<AgentKey, u64>,
+    /// Agents of other nodes.
+    elsewhere: HashMap<Uuid, HashSet<AgentKey>>,
+    /// Who has come or gone here that other nodes are yet to be told of; none if there are no others.
+    notes: Option<(Vec<(AgentKey, bool)>, Arc<Notify>)>,
 }
 
 /// A view of the registry.
@@ -49,6 +56,46 @@ impl Default for Registry {
 }
 
 impl Registry {
+    /// One whose agents other nodes are told of; `wake` says that there is something to tell.
+    pub fn shared(wake: Arc<Notify>) -> Self {
+        let registry = Self::default();
+        registry.counts.lock().notes = Some((Vec::new(), wake));
+        registry
+    }
+
+    /// Who has come (true) or gone here since this was last asked, in order.
+    pub(super) fn take_notes(&self) -> Vec<(AgentKey, bool)> {
+        let mut counts = self.counts.lock();
+        let notes = counts.notes.as_mut();
+        notes.map_or_else(Vec::new, |(notes, _)| std::mem::take(notes))
+    }
+
+    /// Who is here.
+    pub(super) fn agents_here(&self) -> Vec<AgentKey> {
+        self.counts.lock().agents.keys().cloned().collect()
+    }
+
+    /// An agent has come to another node, or gone from there.
+    pub(super) fn note_elsewhere(&self, node: Uuid, agent: AgentKey, is_there: bool) {
+        let mut counts = self.counts.lock();
+        let agents = counts.elsewhere.entry(node).or_default();
+        if is_there {
+            agents.insert(agent);
+        } else {
+            agents.remove(&agent);
+        }
+    }
+
+    /// These are the agents of another node, and no others; none if it is gone.
+    pub(super) fn set_elsewhere(&self, node: Uuid, agents: HashSet<AgentKey>) {
+        let mut counts = self.counts.lock();
+        if agents.is_empty() {
+            counts.elsewhere.remove(&node);
+        } else {
+            counts.elsewhere.insert(node, agents);
+        }
+    }
+
     /// Milliseconds since the registry was made.
     pub(super) fn now_ms(&self) -> u64 {
         u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
@@ -87,10 +134,11 @@ impl Registry {
             .map_or(agent, |(known, _)| known.clone())
     }
 
-    /// The agents of a namespace that have an open session.
+    /// The agents of a namespace that have an open session, on whatever node; each may come twice.
     pub fn agents_of(&self, namespace: &str) -> Vec<AgentKey> {
         let counts = self.counts.lock();
-        let agents = counts.agents.keys();
+        let elsewhere = counts.elsewhere.values().flatten();
+        let agents = counts.agents.keys().chain(elsewhere);
         let of_namespace = agents.filter(|agent| *agent.namespace == *namespace);
         of_namespace.cloned().collect()
     }
@@ -112,7 +160,11 @@ impl Registry {
 
 impl Counts {
     fn join(&mut self, agent: &AgentKey) {
-        *self.agents.entry(agent.clone()).or_default() += 1;
+        let sessions = self.agents.entry(agent.clone()).or_default();
+        *sessions += 1;
+        if *sessions == 1 {
+            self.note(agent, true);
+        }
     }
 
     fn part(&mut self, agent: &AgentKey) {
@@ -120,7 +172,15 @@ impl Counts {
             *sessions -= 1;
             if *sessions == 0 {
                 self.agents.remove(agent);
+                self.note(agent, false);
             }
+        }
+    }
+
+    fn note(&mut self, agent: &AgentKey, is_here: bool) {
+        if let Some((notes, wake)) = &mut self.notes {
+            notes.push((agent.clone(), is_here));
+            wake.notify_one();
         }
     }
 }

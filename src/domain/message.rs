@@ -136,6 +136,8 @@ pub struct Destination {
     pub agent: AgentKey,
     /// The session whose queue takes it; the agent's inbox if there is none.
     pub session: Option<Uuid>,
+    /// The node that serves the session, if it is another one.
+    pub node: Option<Uuid>,
     /// Its first delivery is counted as it is stored, because it is to follow at once.
     pub begun: bool,
 }

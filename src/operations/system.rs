@@ -37,7 +37,7 @@ pub(super) fn rows() -> Vec<Operation> {
 /// Of system/health.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Health {
-    /// healthy, degraded (the store does not answer) or draining (the server is stopping).
+    /// healthy, degraded (the store or the other nodes cannot be reached) or draining (stopping).
     status: &'static str,
     /// The server's version.
     version: &'static str,
@@ -45,6 +45,9 @@ struct Health {
     uptime_seconds: f64,
     /// Backend of the store.
     store: &'static str,
+    /// Why other nodes cannot be reached; each serves its own sessions meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nodes_detail: Option<String>,
     /// How memories are searched: hybrid, or lexical until an embedding model is ready.
     search: &'static str,
     /// The embedding model: ready, loading, installing, failed or off.
@@ -62,6 +65,7 @@ fn health(context: &Context<'_>, _: Nothing) -> Result<Health, Fault> {
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: to_milliseconds(process.uptime_seconds()),
         store: process.store,
+        nodes_detail: process.nodes_failure(),
         search: if state == State::Ready {
             "hybrid"
         } else {

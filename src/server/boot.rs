@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::backing::Backing;
 use super::keeper::{self, Keeper};
+use super::nodes;
 use super::shard_thread::{self, Parts};
 use super::sockets::Sockets;
 use super::takeover::{self, Handover};
@@ -58,11 +59,19 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
     let upkeep = Arc::new(Upkeep::default());
     let (stopping, stopped) = watch::channel(false);
     let (ended_sender, ended) = mpsc::unbounded_channel();
-    let post = Arc::new(Post::new(shards));
+    let changes = Arc::new(Changes::new(shards));
+    let (post, registry) = match &config.redis {
+        Some(_) => {
+            let post = Post::of_node(shards, store.node());
+            let registry = Registry::shared(post.wake());
+            (Arc::new(post), Arc::new(registry))
+        }
+        None => (Arc::new(Post::new(shards)), Arc::default()),
+    };
     let shared = shard_thread::Shared {
         constants: Arc::new(Constants::new(&table)),
-        registry: Arc::new(Registry::default()),
-        changes: Arc::new(Changes::new(shards)),
+        registry: Arc::clone(&registry),
+        changes: Arc::clone(&changes),
         post: Arc::clone(&post),
         running: Arc::default(),
         turns: Arc::default(),
@@ -116,6 +125,13 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
     drop(tokio::task::spawn_local(keeper::keep_node(Rc::clone(
         &store,
     ))));
+    let link = match &config.redis {
+        Some(url) => {
+            let parts = (Arc::clone(&post), registry, changes, Arc::clone(&process));
+            nodes::join(url, &*store, parts).await?
+        }
+        None => None,
+    };
     // Ends with the process: what it has not done the next start does.
     drop(tokio::task::spawn_local(keeper.run()));
     announce(&config, &process, api_address, ws_address);
@@ -133,6 +149,7 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
         ended,
         post,
         handover,
+        link,
     })
 }
 

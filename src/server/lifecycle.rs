@@ -153,6 +153,9 @@ impl Server {
             }
         }
         self.withdraw_mark().await;
+        if let Some(link) = self.link.take() {
+            link.leave().await;
+        }
         self.meaning.embedder().close();
         self.backing.close();
         tracing::info!("stopped");

@@ -6,6 +6,7 @@ mod backing;
 mod boot;
 mod keeper;
 mod lifecycle;
+mod nodes;
 mod shard_thread;
 mod sockets;
 mod takeover;
@@ -43,6 +44,9 @@ pub enum ServerError {
     /// The database could not be used.
     #[error(transparent)]
     Database(#[from] postgres::OpenError),
+    /// The address of Redis is none.
+    #[error("redis_url: {0}")]
+    Bus(#[from] crate::store::redis::BusError),
     /// io_uring was demanded and is not to be had.
     #[error("io_uring was asked for and the system refuses it: {0}; --io auto falls back to epoll")]
     Uring(std::io::Error),
@@ -103,6 +107,8 @@ struct Server {
     handover: Option<Handover>,
     /// A shard says here that it has ended, and whether it was asked to.
     ended: tokio::sync::mpsc::UnboundedReceiver<(usize, bool)>,
+    /// The link to other nodes, if there may be any.
+    link: Option<nodes::Joined>,
 }
 
 /// Serves until a signal stops the process. Blocks.

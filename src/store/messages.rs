@@ -40,13 +40,24 @@ pub struct Queue {
     pub volatile: Option<bool>,
 }
 
+/// A queue as it is, for whoever serves its session and may have missed something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Looked {
+    /// The node that serves the session, as far as the store knows; none if nothing was posted to its
+    /// queue yet.
+    pub node: Option<Uuid>,
+    /// Everything that waits in it, in the order of [`Queue::waiting`].
+    pub waiting: Vec<Outline>,
+}
+
 /// The part of a store that keeps messages. A store acts for one *node*, the process that opened
 /// it; queues belong to the node that serves their session.
 pub trait Messages {
     /// Stores messages with their deliveries, each whole or not at all, and one failure harms no
     /// other; answers the keys in the order of the destinations. Queues of sessions that were
-    /// unknown, or closed, are the node's from then on: a node posts to sessions that it serves, and
-    /// closes the queue again if one has ended meanwhile. [`StoreError::Conflict`] if an agent would
+    /// unknown, or closed, are from then on the node's that the destination names: a node posts to
+    /// sessions of which it knows who serves them, and who does closes the queue again if the session
+    /// has ended meanwhile. [`StoreError::Conflict`] if an agent would
     /// have more waiting than [`crate::domain::message::WAITING_MAX`]; what several nodes post in
     /// the same moment may exceed that.
     fn post_messages(&self, new: Vec<NewMessage>) -> Answer<Vec<Result<Vec<i64>, StoreError>>>;
@@ -71,14 +82,18 @@ pub trait Messages {
         absent: Vec<Uuid>,
     ) -> Answer<Vec<Outline>>;
 
-    /// Takes the queue of a session over for this node, from whichever node had it, be it this one.
+    /// Takes the queue of a session over for this node, from whichever node had it, be it this one; it
+    /// is this node's from then on although nothing may have been posted to it.
     /// Of a session of another agent nothing is known. What has expired in it is answered too, to be
     /// buried. `before` is the node that served the session last as far as its client knows.
     fn resume_queue(&self, agent: &AgentKey, session: Uuid, before: Uuid) -> Answer<Queue>;
 
+    /// A queue as it is now.
+    fn look_at_queue(&self, agent: &AgentKey, session: Uuid) -> Answer<Looked>;
+
     /// Ends the queue of a session that will not come back: what waits in it returns to the agent's
     /// inbox, but for originals of copies and for messages that are there already; answers how much
-    /// did.
+    /// did. A queue of another node's is left alone.
     fn close_queue(&self, agent: &AgentKey, session: Uuid) -> Answer<u64>;
 
     /// The messages of deliveries, by key; those that are gone are left out.

@@ -23,12 +23,13 @@ mod message_rules;
 mod messages;
 pub mod postgres;
 pub mod ranking;
+pub mod redis;
 mod rights;
 pub mod sqlite;
 pub mod vectors;
 
 pub use idempotency::{Idempotent, Posted};
-pub use messages::{Messages, Queue, Settled};
+pub use messages::{Looked, Messages, Queue, Settled};
 pub use rights::GRANTS_MAX;
 
 /// A store operation under way. It lives on the shard that asked and needs no `Send`.

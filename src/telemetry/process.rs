@@ -18,6 +18,8 @@ pub struct Process {
     draining: AtomicBool,
     store_failed: AtomicBool,
     store_failure: Mutex<Option<String>>,
+    nodes_failed: AtomicBool,
+    nodes_failure: Mutex<Option<String>>,
 }
 
 impl Process {
@@ -31,6 +33,8 @@ impl Process {
             draining: AtomicBool::new(false),
             store_failed: AtomicBool::new(false),
             store_failure: Mutex::new(None),
+            nodes_failed: AtomicBool::new(false),
+            nodes_failure: Mutex::new(None),
         }
     }
 
@@ -64,6 +68,21 @@ impl Process {
         self.store_failure.lock().clone()
     }
 
+    /// Keeps why other nodes cannot be reached; `None` if they can, or if there are none.
+    pub fn set_nodes_failure(&self, failure: Option<String>) {
+        self.nodes_failed
+            .store(failure.is_some(), Ordering::Relaxed);
+        *self.nodes_failure.lock() = failure;
+    }
+
+    /// Why other nodes cannot be reached.
+    pub fn nodes_failure(&self) -> Option<String> {
+        if !self.nodes_failed.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.nodes_failure.lock().clone()
+    }
+
     /// True if new work can be served.
     pub fn is_ready(&self) -> bool {
         !self.is_draining() && !self.store_failed.load(Ordering::Relaxed)
@@ -73,7 +92,9 @@ impl Process {
     pub fn status(&self) -> &'static str {
         if self.is_draining() {
             "draining"
-        } else if self.store_failed.load(Ordering::Relaxed) {
+        } else if self.store_failed.load(Ordering::Relaxed)
+            || self.nodes_failed.load(Ordering::Relaxed)
+        {
             "degraded"
         } else {
             "healthy"

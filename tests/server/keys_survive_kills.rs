@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
+use crate::fleet::database;
 use crate::harness::{Client, Server, agent, launch, on_both};
-use crate::runs_on_postgres::database;
 
 /// Keys; every second one stores a memory, the others send a message.
 const KEYS: usize = 90;

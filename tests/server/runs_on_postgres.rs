@@ -1,43 +1,9 @@
 //! The whole server on PostgreSQL: `TMWS_DATABASE_URL` chooses it, and nothing else changes.
 
-use std::process::Command;
-
 use serde_json::json;
 
+use crate::fleet::database;
 use crate::harness::{agent, launch, on_both};
-
-/// A new database of the server that the tests share.
-pub(crate) fn database() -> String {
-    let service = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/services/postgres");
-    let url = std::env::var("POSTGRES_TEST_URL").unwrap_or_else(|_| {
-        let up = Command::new(service).arg("up").output().unwrap();
-        assert!(
-            up.status.success(),
-            "{}",
-            String::from_utf8_lossy(&up.stderr)
-        );
-        String::from_utf8(up.stdout).unwrap().trim().to_owned()
-    });
-    let name = format!("server_{}", uuid::Uuid::new_v4().simple());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
-            .await
-            .unwrap();
-        let connection = tokio::spawn(connection);
-        client
-            .batch_execute(&format!("CREATE DATABASE {name}"))
-            .await
-            .unwrap();
-        drop(client);
-        connection.await.unwrap().unwrap();
-    });
-    let (server, _) = url.rsplit_once('/').unwrap();
-    format!("{server}/{name}")
-}
 
 #[test]
 fn memories_outlive_the_server_in_the_database() {

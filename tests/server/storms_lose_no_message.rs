@@ -4,6 +4,8 @@
 //! ```text
 //! STORM_CLIENTS=100 STORM_DISCONNECTS=1000 STORM_KILLS=200 \
 //!     cargo nextest run --release --test server storms_lose_no_message
+//! STORM_NODES=3 STORM_CLIENTS=100 STORM_DISCONNECTS=1000 STORM_KILLS=20 STORM_REDIS_KILLS=50 \
+//!     STORM_DATABASE_KILLS=20 cargo nextest run --release --test server storms_over_several
 //! ```
 
 use std::cell::{Cell, RefCell};
@@ -16,6 +18,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use crate::fleet::{Service, database_of, node};
 use crate::harness::{Client, Server, connect_over, launch, on_both};
 
 const SENDERS: usize = 4;
@@ -33,7 +36,8 @@ fn number(name: &str, default: usize) -> usize {
 
 /// What everybody knows.
 struct World {
-    address: Cell<SocketAddr>,
+    /// Of every server that runs.
+    addresses: RefCell<Vec<SocketAddr>>,
     clients: usize,
     /// Senders go on.
     sending: Cell<bool>,
@@ -74,7 +78,10 @@ impl World {
 }
 
 async fn open(world: &World, fields: &[(&str, &str)]) -> Option<Client> {
-    let address = world.address.get();
+    let address = {
+        let addresses = world.addresses.borrow();
+        addresses[world.chance(addresses.len() as u64) as usize]
+    };
     let stream = timeout(PATIENCE, TcpStream::connect(address))
         .await
         .ok()?
@@ -265,35 +272,26 @@ async fn dead_letters(world: &World) -> HashSet<String> {
     let mut ids = HashSet::new();
     for index in 0..world.clients {
         let name = format!("client{index}");
-        let mut client = open(world, &[("X-Agent-ID", &name)])
-            .await
-            .expect("a connection");
+        let Some(mut client) = open(world, &[("X-Agent-ID", &name)]).await else {
+            continue;
+        };
         let params = json!({"limit": 100});
-        let page = answer(&mut client, "dlq/list", params)
-            .await
-            .expect("an answer");
-        for letter in page["result"]["dead_letters"].as_array().expect("letters") {
+        // A store that is just coming back may not say; it is asked again.
+        let Some(page) = answer(&mut client, "dlq/list", params).await else {
+            continue;
+        };
+        let letters = page["result"]["dead_letters"].as_array();
+        for letter in letters.into_iter().flatten() {
             ids.insert(letter["message_id"].as_str().unwrap().to_owned());
         }
     }
     ids
 }
 
-#[test]
-fn storms_lose_no_message() {
-    let clients = number("STORM_CLIENTS", 12);
-    let disconnects_max = number("STORM_DISCONNECTS", 100);
-    let kills = number("STORM_KILLS", 3);
-    on_both(async |io| {
-        let data = tempfile::tempdir().unwrap();
-        let start = || {
-            launch(&["--io", io, "--shards", "2"])
-                .data(data.path())
-                .start()
-        };
-        let mut server: Server = start();
-        let world = Rc::new(World {
-            address: Cell::new(server.ws),
+impl World {
+    fn new(clients: usize, disconnects_max: usize) -> Rc<Self> {
+        Rc::new(Self {
+            addresses: RefCell::default(),
             clients,
             sending: Cell::new(true),
             receiving: Cell::new(true),
@@ -305,24 +303,24 @@ fn storms_lose_no_message() {
             overtaken: RefCell::default(),
             recovered: Cell::default(),
             seed: Cell::new(0x5EED),
-        });
+        })
+    }
+
+    /// Lets senders and receivers work while `trouble` happens, and judges what they have seen.
+    async fn judge(self: &Rc<Self>, trouble: impl AsyncFnOnce(&Self)) {
+        let world = self;
         let local = tokio::task::LocalSet::new();
         for index in 0..SENDERS {
-            local.spawn_local(sender(Rc::clone(&world), index));
+            local.spawn_local(sender(Rc::clone(world), index));
         }
-        for index in 0..clients {
-            local.spawn_local(receiver(Rc::clone(&world), index));
+        for index in 0..world.clients {
+            local.spawn_local(receiver(Rc::clone(world), index));
         }
         local
             .run_until(async {
-                for _ in 0..kills {
-                    sleep(Duration::from_millis(200 + world.chance(800))).await;
-                    server.kill();
-                    server = start();
-                    world.address.set(server.ws);
-                }
+                trouble(world).await;
                 let started = Instant::now();
-                while world.disconnects.get() < disconnects_max && started.elapsed() < END {
+                while world.disconnects.get() < world.disconnects_max && started.elapsed() < END {
                     sleep(Duration::from_millis(50)).await;
                 }
                 world.sending.set(false);
@@ -330,7 +328,7 @@ fn storms_lose_no_message() {
                 let missing = loop {
                     let mut missing = world.missing();
                     if !missing.is_empty() {
-                        let dead = dead_letters(&world).await;
+                        let dead = dead_letters(world).await;
                         missing.retain(|(_, id)| !dead.contains(id));
                     }
                     if missing.is_empty() || started.elapsed() > END {
@@ -349,13 +347,97 @@ fn storms_lose_no_message() {
         let mut overtaken = world.overtaken.take();
         overtaken.retain(|(id, other, _)| is_acked(id) && is_acked(other));
         assert_eq!(overtaken, []);
-        drop(acked);
-        let acked: usize = world.acked.borrow().iter().map(HashMap::len).sum();
+        let acked: usize = acked.iter().map(HashMap::len).sum();
         assert!(
-            acked > 100 && world.disconnects.get() > disconnects_max / 2,
+            acked > 100 && world.disconnects.get() > world.disconnects_max / 2,
             "{acked} acknowledged"
         );
         let (yes, no) = world.recovered.get();
         assert!(yes > 0, "recovered {yes} times, not {no} times");
+    }
+}
+
+#[test]
+fn storms_lose_no_message() {
+    let clients = number("STORM_CLIENTS", 12);
+    let disconnects = number("STORM_DISCONNECTS", 100);
+    let kills = number("STORM_KILLS", 3);
+    on_both(async |io| {
+        let data = tempfile::tempdir().unwrap();
+        let start = || {
+            launch(&["--io", io, "--shards", "2"])
+                .data(data.path())
+                .start()
+        };
+        // Outlives the trouble: in a closure that takes it apart it would end with that.
+        let mut servers = vec![start()];
+        let world = World::new(clients, disconnects);
+        world.addresses.replace(vec![servers[0].ws]);
+        world
+            .judge(async |world| {
+                for _ in 0..kills {
+                    sleep(Duration::from_millis(200 + world.chance(800))).await;
+                    servers.remove(0).kill();
+                    servers.push(start());
+                    world.addresses.replace(vec![servers[0].ws]);
+                }
+            })
+            .await;
+    });
+}
+
+/// What a fleet may lose for a while.
+#[derive(Clone, Copy)]
+enum Loss {
+    Node,
+    Redis,
+    Database,
+}
+
+#[test]
+fn storms_over_several_nodes_lose_no_message() {
+    let clients = number("STORM_CLIENTS", 12);
+    let disconnects = number("STORM_DISCONNECTS", 100);
+    let nodes = number("STORM_NODES", 2);
+    let mut losses = vec![Loss::Node; number("STORM_KILLS", 3)];
+    losses.extend(vec![Loss::Redis; number("STORM_REDIS_KILLS", 2)]);
+    losses.extend(vec![Loss::Database; number("STORM_DATABASE_KILLS", 1)]);
+    let own = format!("storm-{}", std::process::id());
+    let (redis, postgres) = (Service::new("redis", &own), Service::new("postgres", &own));
+    let (redis_url, database_url) = (redis.up(), database_of(&postgres.up()));
+    on_both(async |io| {
+        let start = || node(io, &database_url, &redis_url);
+        let mut servers: Vec<Server> = (0..nodes).map(|_| start()).collect();
+        let addresses = |servers: &[Server]| servers.iter().map(|server| server.ws).collect();
+        let world = World::new(clients, disconnects);
+        world.addresses.replace(addresses(&servers));
+        let mut losses = losses.clone();
+        world
+            .judge(async |world| {
+                while !losses.is_empty() {
+                    sleep(Duration::from_millis(200 + world.chance(1_800))).await;
+                    let next = world.chance(losses.len() as u64) as usize;
+                    match losses.swap_remove(next) {
+                        Loss::Node => {
+                            let index = world.chance(nodes as u64) as usize;
+                            servers.remove(index).kill();
+                            world.addresses.replace(addresses(&servers));
+                            servers.push(start());
+                            world.addresses.replace(addresses(&servers));
+                        }
+                        Loss::Redis => {
+                            redis.kill();
+                            sleep(Duration::from_millis(world.chance(1_500))).await;
+                            redis.up();
+                        }
+                        Loss::Database => {
+                            postgres.kill();
+                            sleep(Duration::from_millis(world.chance(500))).await;
+                            postgres.up();
+                        }
+                    }
+                }
+            })
+            .await;
     });
 }

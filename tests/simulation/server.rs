@@ -406,6 +406,7 @@ impl World {
             .map(|(session, _, connected)| Destination {
                 agent: agent.clone(),
                 session: Some(*session),
+                node: None,
                 begun: *connected,
             })
             .collect();
@@ -413,10 +414,18 @@ impl World {
             to.push(Destination {
                 agent,
                 session: None,
+                node: None,
                 begun: false,
             });
         }
         self.work(Work::Post { sender, sent, to });
+    }
+
+    /// The sessions of an agent that have no connection.
+    fn absent(&self, agent: usize) -> Vec<Uuid> {
+        let known = self.server.registry.iter();
+        let absent = known.filter(|(_, known)| known.agent == agent && !known.connected);
+        absent.map(|(session, _)| *session).collect()
     }
 
     /// What a call does when the store commits it.
@@ -437,12 +446,15 @@ impl World {
             } => match request {
                 Request::Fill(agent) => {
                     let agent = agent_number(agent);
-                    let absent = self.server.registry.iter();
-                    let absent: Vec<Uuid> = absent
-                        .filter(|(_, known)| known.agent == agent && !known.connected)
-                        .map(|(session, _)| *session)
-                        .collect();
+                    let absent = self.absent(agent);
                     Result::Found(self.store.fill(run, agent, *session, &absent), true)
+                }
+                Request::CatchUp(agent) => {
+                    let agent = agent_number(agent);
+                    let absent = self.absent(agent);
+                    let (mut found, _) = self.store.resume(run, agent, *session);
+                    found.extend(self.store.fill(run, agent, *session, &absent));
+                    Result::Found(found, true)
                 }
                 Request::Count(keys) => {
                     if self.sabotage != Sabotage::SkipCounting {
@@ -600,7 +612,7 @@ impl World {
         let core = &mut self.server.hubs[hub];
         let done = !matches!(result, Result::Failed);
         match request {
-            Request::Fill(_) => {
+            Request::Fill(_) | Request::CatchUp(_) => {
                 let found = match result {
                     Result::Found(found, _) => Some(found),
                     _ => None,
@@ -628,6 +640,10 @@ impl World {
     pub(crate) fn read(&mut self, hub: usize, letter: Letter) {
         match letter {
             Letter::Offer { session, entry } => self.offered(hub, session, entry),
+            // As a node does that may have missed something; now and then, as good as by chance.
+            Letter::News(session) if self.now.as_micros() % 3 == 0 => {
+                self.server.hubs[hub].ring(session);
+            }
             Letter::News(session) => self.server.hubs[hub].refill(session),
             Letter::Resume(resume) => self.resume_here(hub, resume),
             Letter::Up {

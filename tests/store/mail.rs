@@ -39,6 +39,7 @@ pub(crate) fn inbox(agent: &Viewer) -> Destination {
     Destination {
         agent: agent.key.clone(),
         session: None,
+        node: None,
         begun: false,
     }
 }

@@ -125,6 +125,7 @@ fn counts_are_never_too_small(store: Backend) {
     let fixture = store.open();
     let session = Uuid::new_v4();
     let begun = tmws::domain::Destination {
+        node: None,
         begun: true,
         ..queue(&alice(), session)
     };

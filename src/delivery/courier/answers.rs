@@ -5,6 +5,7 @@ use std::rc::Rc;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use super::directory::Home;
 use super::letters::Letter;
 use super::{Courier, Place};
 use crate::delivery::queue::{Acked, Answered, BeyondSent};
@@ -80,7 +81,9 @@ impl Courier {
         said: Said,
     ) -> Result<Told, SayError> {
         let home = self.post.directory.lock().home(session);
-        let home = home.ok_or(SayError::NoSession)?;
+        let Some(Home::Shard(home)) = home else {
+            return Err(SayError::NoSession);
+        };
         if home == self.shard {
             return self.say_here(session, place, said).await;
         }

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::answers::{Said, SayError, Told};
+use super::directory::Home;
 use super::letters::Letter;
 use super::token::ResumeTokens;
 use super::{Courier, Place, text};
@@ -141,7 +142,7 @@ impl Courier {
 
     fn lose(self: &Rc<Self>, session: Uuid, place: Place, for_good: bool) {
         match self.post.directory.lock().home(session) {
-            Some(home) if home != self.shard => {
+            Some(Home::Shard(home)) if home != self.shard => {
                 let letter = Letter::Lost {
                     session,
                     place,
@@ -150,80 +151,124 @@ impl Courier {
                 self.post.leave(home, letter);
                 return;
             }
-            Some(_) => {}
-            None => return,
+            Some(Home::Shard(_)) => {}
+            Some(Home::Node(_)) | None => return,
         }
         self.lost_here(session, place, for_good);
     }
 
-    /// Looks for a session on all shards, and then in the store.
+    /// Looks for a session on all shards, on the node that has it, and then in the store.
     async fn find(
         self: &Rc<Self>,
         agent: &AgentKey,
         claim: Claim,
         place: Place,
     ) -> Result<Back, StoreError> {
-        let Claim {
-            session,
-            node,
-            position,
-        } = claim;
-        let home = self.post.directory.lock().home(session);
-        if let Some(home) = home {
-            let resumed = if home == self.shard {
-                let resumed = self.resume_here(session, agent, position, place);
-                self.turn();
-                resumed
-            } else {
-                let (reply, resumed) = oneshot::channel();
-                let letter = Letter::Resume {
-                    session,
-                    agent: agent.clone(),
-                    position,
-                    place,
-                    reply,
-                };
-                self.post.leave(home, letter);
-                resumed.await.ok().flatten()
-            };
-            return Ok(resumed.map_or(Back::Unknown, |resumed| Back::Resumed {
-                epoch: resumed.epoch,
-                latest: resumed.latest,
-                missed: resumed.missed,
-                volatile: resumed.volatile,
-            }));
+        let home = self.post.directory.lock().home(claim.session);
+        match home {
+            Some(Home::Shard(home)) => Ok(self.find_on(home, agent, claim, place).await),
+            Some(Home::Node(_)) | None => self.take_over(agent, claim, place, home).await,
         }
-        let queue = match self.store.resume_queue(agent, session, node).await {
+    }
+
+    async fn find_on(
+        self: &Rc<Self>,
+        home: usize,
+        agent: &AgentKey,
+        claim: Claim,
+        place: Place,
+    ) -> Back {
+        let Claim {
+            session, position, ..
+        } = claim;
+        let resumed = if home == self.shard {
+            let resumed = self.resume_here(session, agent, position, place);
+            self.turn();
+            resumed
+        } else {
+            let (reply, resumed) = oneshot::channel();
+            let letter = Letter::Resume {
+                session,
+                agent: agent.clone(),
+                position,
+                place,
+                reply,
+            };
+            self.post.leave(home, letter);
+            resumed.await.ok().flatten()
+        };
+        resumed.map_or(Back::Unknown, |resumed| Back::Resumed {
+            epoch: resumed.epoch,
+            latest: resumed.latest,
+            missed: resumed.missed,
+            volatile: resumed.volatile,
+        })
+    }
+
+    /// Takes a session from another node, or from what the store has of it.
+    async fn take_over(
+        self: &Rc<Self>,
+        agent: &AgentKey,
+        claim: Claim,
+        place: Place,
+        home: Option<Home>,
+    ) -> Result<Back, StoreError> {
+        let session = claim.session;
+        self.begin_claim(session);
+        let handed = match (&self.post.abroad, home) {
+            (Some(abroad), Some(Home::Node(node))) => abroad.request(node, session, agent).await,
+            _ => None,
+        };
+        let queue = self.store.resume_queue(agent, session, claim.node).await;
+        let home = self.post.directory.lock().home(session);
+        if let Some(Home::Shard(home)) = home {
+            // Another connection of this process was quicker.
+            self.end_claim(session, agent, None);
+            return Ok(self.find_on(home, agent, claim, place).await);
+        }
+        let queue = match queue {
             Ok(queue) => queue,
             Err(error) => {
+                self.end_claim(session, agent, None);
                 // The store may have given the queue to this server all the same.
-                let (courier, agent) = (Rc::clone(self), agent.clone());
-                tokio::task::spawn_local(async move {
-                    courier.forsake(session, &agent).await;
-                });
+                self.find_owner(session, agent.clone());
                 return Err(error);
             }
         };
-        if !queue.known && queue.volatile.is_none() {
+        if handed.is_none() && !queue.known && queue.volatile.is_none() {
+            self.end_claim(session, agent, None);
             return Ok(Back::Unknown);
         }
-        // Of a node that nobody knows any more, nobody knows what it kept in memory.
-        let volatile = queue.volatile.unwrap_or(true);
+        let handed = match handed {
+            Some(handed) => Some(self.accepted(handed).await),
+            None => None,
+        };
+        let (missed, volatile) = match &handed {
+            Some((handed, _)) => (handed.missed, handed.volatile),
+            // Of a node that nobody knows any more, nobody knows what it kept in memory.
+            None => (Missed::default(), queue.volatile.unwrap_or(true)),
+        };
         let epoch = self.new_epoch();
         {
             let mut directory = self.post.directory.lock();
             directory.enter(session, agent, self.shard);
             directory.list(session);
         }
-        let (agent, now) = (agent.clone(), Timestamp::now());
+        let (owner, now) = (agent.clone(), Timestamp::now());
         self.hub
             .borrow_mut()
-            .restore(session, agent, epoch, (queue.waiting, volatile), place, now);
+            .restore(session, owner, epoch, (queue.waiting, volatile), place, now);
+        if self.post.abroad.is_some() {
+            self.end_claim(session, agent, handed);
+        } else {
+            self.post.directory.lock().unclaim(session);
+            self.claims.borrow_mut().remove(&session);
+        }
         self.turn();
         Ok(Back::Resumed {
             epoch,
             latest: 0,
-            missed: Missed::default(),
+            missed,
             volatile,
         })
     }
@@ -269,13 +314,13 @@ impl Attendance {
     /// Has messages to a topic of the agent's namespace delivered.
     pub fn subscribe(&self, topic: &str) -> bool {
         let mut directory = self.courier.post.directory.lock();
-        directory.subscribe(self.session.get(), &self.agent.namespace, topic)
+        directory.subscribe(self.session.get(), topic)
     }
 
     /// Ends that.
     pub fn unsubscribe(&self, topic: &str) -> bool {
         let mut directory = self.courier.post.directory.lock();
-        directory.unsubscribe(self.session.get(), &self.agent.namespace, topic)
+        directory.unsubscribe(self.session.get(), topic)
     }
 
     /// The topics of the session.

@@ -1,5 +1,6 @@
 //! What shards tell each other about deliveries.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crossbeam::queue::SegQueue;
@@ -7,10 +8,11 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
-use super::directory::Directory;
+use super::directory::{Directory, Home};
+use super::nodes::{Abroad, Saying};
 use super::{Place, Said};
 use crate::delivery::hub::Resumed;
-use crate::delivery::queue::Entry;
+use crate::delivery::queue::{Entry, Parcel};
 use crate::domain::AgentKey;
 use crate::store::StoreError;
 
@@ -25,6 +27,8 @@ pub(super) enum Letter {
         session: Uuid,
         agent: AgentKey,
         entry: Entry,
+        /// The node whose agent has sent it, if it is another one.
+        from: Option<Uuid>,
     },
     /// More may have come into the inbox of a session's agent.
     News(Uuid),
@@ -55,6 +59,21 @@ pub(super) enum Letter {
     Out { key: u64, message: Vec<u8> },
     /// A connection of that shard has lost its session.
     Fence { key: u64 },
+    /// A session is to look into the store for what it may have missed.
+    Ring(Uuid),
+    /// All of them are; messages in memory only may be lost if it says so.
+    CatchUp { volatile: bool },
+    /// A message for a session that is not here was stored: whoever has the queue is to be told.
+    Stray { session: Uuid, agent: AgentKey },
+    /// Another node wants a session.
+    Release {
+        request: Uuid,
+        node: Uuid,
+        session: Uuid,
+        agent: AgentKey,
+    },
+    /// Another node says that it has the session as well.
+    Disputed(Uuid),
 }
 
 /// Letters to one shard.
@@ -76,10 +95,12 @@ pub struct Post {
     pub(super) sealed: AtomicUsize,
     /// Shards of which nothing that was in memory only is lost.
     pub(super) kept: AtomicUsize,
+    /// Letters to other nodes, if there may be any.
+    pub(super) abroad: Option<Abroad>,
 }
 
 impl Post {
-    /// For so many shards.
+    /// For so many shards of a process that is alone.
     pub fn new(shards: usize) -> Self {
         Self {
             piles: (0..shards).map(|_| Pile::default()).collect(),
@@ -87,9 +108,48 @@ impl Post {
             volatile: AtomicBool::new(false),
             sealed: AtomicUsize::new(0),
             kept: AtomicUsize::new(0),
+            abroad: None,
         }
     }
 
+    /// For so many shards of this node of a fleet.
+    pub fn of_node(shards: usize, node: Uuid) -> Self {
+        let abroad = Abroad::new(node);
+        Self {
+            directory: Mutex::new(Directory::shared(abroad.wake())),
+            abroad: Some(abroad),
+            ..Self::new(shards)
+        }
+    }
+
+    /// Tells the link to other nodes that there is something to be said.
+    pub fn wake(&self) -> Arc<Notify> {
+        self.abroad.as_ref().map(Abroad::wake).unwrap_or_default()
+    }
+
+    /// Leaves the same letter to every shard.
+    pub(super) fn leave_all(&self, letter: impl Fn() -> Letter) {
+        for shard in 0..self.shards() {
+            self.leave(shard, letter());
+        }
+    }
+
+    /// Has whoever serves a session told.
+    pub(super) fn tell(&self, home: Home, letter: Letter, saying: Saying) {
+        match home {
+            Home::Shard(shard) => self.leave(shard, letter),
+            Home::Node(node) => self.say(node, saying, Vec::new()),
+        }
+    }
+
+    /// Says something to another node, as far as it can be reached.
+    pub(super) fn say(&self, node: Uuid, saying: Saying, texts: Vec<Arc<Parcel>>) {
+        if let Some(abroad) = &self.abroad {
+            abroad.leave(node, saying, texts);
+        }
+    }
+
+    /// How many shards there are.
     pub(super) fn shards(&self) -> usize {
         self.piles.len()
     }
@@ -120,7 +180,7 @@ impl Post {
         let full = |pile: &Pile| {
             pile.count.load(Ordering::Relaxed) > crate::config::limits::LETTERS_WAITING_MAX
         };
-        self.piles.iter().any(full)
+        self.piles.iter().any(full) || self.abroad.as_ref().is_some_and(Abroad::is_full)
     }
 }
 

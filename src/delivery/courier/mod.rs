@@ -11,6 +11,7 @@
 //! - Nothing here waits while a hub or the directory is borrowed.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -29,6 +30,8 @@ mod answers;
 mod attend;
 mod directory;
 mod letters;
+mod moves;
+mod nodes;
 mod send;
 mod stop;
 mod text;
@@ -37,11 +40,14 @@ mod token;
 pub use answers::{Said, SayError, Told};
 pub use attend::{Attendance, Back, Claim};
 pub use letters::Post;
+pub use nodes::Link;
 pub use send::{SendError, Sending, Sent, Target};
 pub use text::closing;
 pub use token::ResumeTokens;
 
+use directory::Listed;
 use letters::Letter;
+use nodes::Saying;
 
 /// A connection, on whatever shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +85,8 @@ pub struct Courier {
     terms: Terms,
     /// Makes epochs that no session had before.
     epochs: Cell<u64>,
+    /// What came for sessions that are being taken over from elsewhere.
+    claims: RefCell<HashMap<Uuid, Vec<(Option<Uuid>, Entry)>>>,
     /// Rung when the hub wants to be looked at earlier than it was thought.
     rearm: Notify,
     armed: Cell<Option<Timestamp>>,
@@ -105,6 +113,7 @@ impl Courier {
             outgoing,
             terms,
             epochs: Cell::new(0),
+            claims: RefCell::default(),
             rearm: Notify::new(),
             armed: Cell::new(None),
             sealed: Cell::new(false),
@@ -191,7 +200,7 @@ impl Courier {
     }
 
     /// Asks the store, and tells the hub.
-    async fn ask(&self, session: Uuid, epoch: u64, request: Request) {
+    async fn ask(self: &Rc<Self>, session: Uuid, epoch: u64, request: Request) {
         match request {
             Request::Fill(agent) => {
                 let absent = self.absent(&agent);
@@ -200,6 +209,12 @@ impl Courier {
                 self.hub
                     .borrow_mut()
                     .filled(session, epoch, filled, Timestamp::now());
+            }
+            Request::CatchUp(agent) => {
+                let found = self.look(&agent, session, epoch).await;
+                self.hub
+                    .borrow_mut()
+                    .filled(session, epoch, found, Timestamp::now());
             }
             Request::Count(keys) => {
                 let counted = self.store.count_deliveries(keys.clone()).await;
@@ -258,8 +273,11 @@ impl Courier {
     /// Tells one connected session of an agent that more may have come into the inbox.
     fn tell_news(&self, agent: &AgentKey) {
         let sessions = self.post.directory.lock().of_agent(agent);
-        if let Some(listed) = sessions.into_iter().find(|listed| listed.connected) {
-            self.post.leave(listed.home, Letter::News(listed.session));
+        if let Some(Listed { session, home, .. }) =
+            sessions.into_iter().find(|listed| listed.connected)
+        {
+            self.post
+                .tell(home, Letter::News(session), Saying::News(session));
         }
     }
 
@@ -269,7 +287,8 @@ impl Courier {
                 session,
                 agent,
                 entry,
-            } => self.offer(session, agent, entry),
+                from,
+            } => self.offer(session, agent, entry, from),
             Letter::News(session) => self.hub.borrow_mut().refill(session),
             Letter::Resume {
                 session,
@@ -305,37 +324,47 @@ impl Courier {
             Letter::Withdraw { session, keys } => self.hub.borrow_mut().withdraw(session, keys),
             Letter::Out { key, message } => self.outgoing.deliver(key, message),
             Letter::Fence { key } => self.outgoing.close(key, FENCED, FENCED_REASON),
+            Letter::Ring(session) => self.hub.borrow_mut().ring(session),
+            Letter::CatchUp { volatile } => self.hub.borrow_mut().catch_up(volatile),
+            Letter::Stray { session, agent } => self.find_owner(session, agent),
+            Letter::Release {
+                request,
+                node,
+                session,
+                agent,
+            } => self.release(request, node, session, &agent),
+            Letter::Disputed(session) => self.settle_dispute(session),
         }
     }
 
-    /// Gives a message to a session of this shard.
-    fn offer(self: &Rc<Self>, session: Uuid, agent: AgentKey, entry: Entry) {
-        let stored = entry.key.is_some();
-        let offered = self
-            .hub
-            .borrow_mut()
-            .offer(session, entry, Timestamp::now());
-        if offered.is_none() && stored {
-            // It has ended since: what was posted to its queue returns to the inbox.
+    /// Gives a message to a session of this shard. `from` is the node whose agent has sent it, if it
+    /// is another one.
+    fn offer(self: &Rc<Self>, session: Uuid, agent: AgentKey, entry: Entry, from: Option<Uuid>) {
+        let is_stored = entry.key.is_some();
+        if !is_stored && from.is_some() && !self.post.volatile.load(Ordering::Acquire) {
+            // It is in the memory of this node from now on.
             let courier = Rc::clone(self);
             tokio::task::spawn_local(async move {
-                courier.forsake(session, &agent).await;
+                let _ = noted(
+                    courier.note_volatile().await,
+                    "note messages in memory only",
+                );
+                courier.take(session, agent, entry, from);
+                courier.turn();
             });
+            return;
         }
+        self.take(session, agent, entry, from);
     }
 
-    /// Closes a queue that nobody serves.
-    async fn forsake(&self, session: Uuid, agent: &AgentKey) {
-        const AGAIN: Duration = Duration::from_secs(1);
-        loop {
-            if self.post.directory.lock().home(session).is_some() {
-                return;
-            }
-            let closed = self.store.close_queue(agent, session).await;
-            match noted(closed, "close a queue") {
-                Ok(_) => return self.tell_news(agent),
-                Err(()) => tokio::time::sleep(AGAIN).await,
-            }
+    fn take(self: &Rc<Self>, session: Uuid, agent: AgentKey, entry: Entry, from: Option<Uuid>) {
+        let is_stored = entry.key.is_some();
+        let now = Timestamp::now();
+        let is_here = self.hub.borrow().get(session).is_some();
+        if is_here {
+            self.hub.borrow_mut().offer_from(session, from, entry, now);
+        } else if !self.keep_for_claim(session, &entry, from) && is_stored {
+            self.find_owner(session, agent);
         }
     }
 

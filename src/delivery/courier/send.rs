@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::directory::Listed;
+use super::directory::{Home, Listed};
 use super::letters::Letter;
+use super::nodes::{Offered, Saying};
 use super::{Courier, text};
-use crate::delivery::queue::Entry;
+use crate::config::limits::BUS_ITEMS_MAX;
+use crate::delivery::queue::{Entry, Parcel};
 use crate::domain::{AgentKey, Destination, Keyed, Message, NewMessage};
 use crate::store::{Store, StoreError};
 
@@ -62,8 +64,8 @@ pub enum SendError {
 /// The sessions of one agent that get a copy; its inbox does if there are none.
 type Recipient = (AgentKey, Vec<Listed>);
 
-/// Where a message goes, and the shards of those destinations that are sessions.
-fn destinations(recipients: Vec<Recipient>) -> (Vec<Destination>, Vec<Option<usize>>) {
+/// Where a message goes, and who serves those destinations that are sessions.
+fn destinations(recipients: Vec<Recipient>) -> (Vec<Destination>, Vec<Option<Home>>) {
     let mut to = Vec::with_capacity(recipients.len());
     let mut homes = Vec::with_capacity(recipients.len());
     for (agent, sessions) in recipients {
@@ -71,6 +73,7 @@ fn destinations(recipients: Vec<Recipient>) -> (Vec<Destination>, Vec<Option<usi
             to.push(Destination {
                 agent: agent.clone(),
                 session: None,
+                node: None,
                 begun: false,
             });
             homes.push(None);
@@ -79,12 +82,40 @@ fn destinations(recipients: Vec<Recipient>) -> (Vec<Destination>, Vec<Option<usi
             to.push(Destination {
                 agent: agent.clone(),
                 session: Some(listed.session),
+                node: match listed.home {
+                    Home::Node(node) => Some(node),
+                    Home::Shard(_) => None,
+                },
                 begun: listed.connected,
             });
             homes.push(Some(listed.home));
         }
     }
     (to, homes)
+}
+
+/// Has it sessions on other nodes?
+fn is_elsewhere((_, sessions): &Recipient) -> bool {
+    let is_elsewhere = |listed: &Listed| matches!(listed.home, Home::Node(_));
+    sessions.iter().any(is_elsewhere)
+}
+
+/// One message on its way to its sessions, written once.
+struct Round<'a> {
+    message: &'a Message,
+    parcel: Arc<Parcel>,
+    /// Deliveries to sessions of other nodes.
+    abroad: BTreeMap<Uuid, Vec<Offered>>,
+}
+
+impl<'a> Round<'a> {
+    fn new(message: &'a Message) -> Self {
+        Self {
+            message,
+            parcel: text::parcel(message),
+            abroad: BTreeMap::new(),
+        }
+    }
 }
 
 impl Courier {
@@ -115,7 +146,7 @@ impl Courier {
         if recipients.is_empty() {
             return Ok(sent);
         }
-        if sending.durable {
+        if self.is_stored(&sending, &recipients) {
             let (to, homes) = destinations(recipients);
             let new = NewMessage {
                 message: Arc::clone(&sending.message),
@@ -131,6 +162,13 @@ impl Courier {
         Ok(sent)
     }
 
+    /// Is it stored? What is in memory only and cannot reach its node would be lost without a trace.
+    fn is_stored(&self, sending: &Sending, recipients: &[Recipient]) -> bool {
+        let abroad = self.post.abroad.as_ref();
+        let is_cut_off = abroad.is_some_and(|abroad| !abroad.is_up());
+        sending.durable || (is_cut_off && recipients.iter().any(is_elsewhere))
+    }
+
     /// Sends a message unless one was sent under `key`. What is in memory only is noted before it is
     /// offered: a crash between the two loses it, as a crash may lose every such message.
     async fn send_once(
@@ -141,7 +179,7 @@ impl Courier {
     ) -> Result<Sent, SendError> {
         let message = &sending.message;
         let count = recipients.len() as u64;
-        let ((to, homes), volatile) = if sending.durable {
+        let ((to, homes), volatile) = if self.is_stored(sending, &recipients) {
             (destinations(recipients), Vec::new())
         } else {
             (<_>::default(), recipients)
@@ -199,52 +237,100 @@ impl Courier {
         self: &Rc<Self>,
         message: &Arc<Message>,
         to: Vec<Destination>,
-        homes: Vec<Option<usize>>,
+        homes: Vec<Option<Home>>,
         keys: Vec<i64>,
     ) {
-        let parcel = text::parcel(message);
+        let mut round = Round::new(message);
         for ((destination, home), key) in to.into_iter().zip(homes).zip(keys) {
-            let (Some(session), Some(home)) = (destination.session, home) else {
+            let Destination {
+                agent,
+                session,
+                begun,
+                ..
+            } = destination;
+            match (session, home) {
+                (Some(session), Some(home)) => {
+                    self.give(&mut round, home, session, agent, Some((key, begun)));
+                }
                 // Somebody may have come while it was stored.
-                self.tell_news(&destination.agent);
-                continue;
-            };
-            let entry = Entry::stored(
-                key,
-                destination.begun,
-                Arc::clone(&parcel),
-                message.priority,
-                message.expires_at,
-            );
-            self.give(home, session, destination.agent, entry);
+                _ => self.tell_news(&agent),
+            }
         }
-        self.turn();
+        self.end_round(round);
     }
 
     fn offer_volatile(self: &Rc<Self>, message: &Arc<Message>, recipients: Vec<Recipient>) {
-        let parcel = text::parcel(message);
+        let mut round = Round::new(message);
         for (agent, sessions) in recipients {
             for listed in sessions {
-                let parcel = Arc::clone(&parcel);
-                let entry = Entry::volatile(parcel, message.priority, message.expires_at);
-                self.give(listed.home, listed.session, agent.clone(), entry);
+                self.give(&mut round, listed.home, listed.session, agent.clone(), None);
             }
         }
-        self.turn();
+        self.end_round(round);
     }
 
-    /// To a session, in its order after whatever is on its way to its shard already.
-    fn give(self: &Rc<Self>, home: usize, session: Uuid, agent: AgentKey, entry: Entry) {
+    /// To a session, in its order after whatever is on its way to its shard already. `stored` is the
+    /// key of its delivery and whether that has begun.
+    fn give(
+        self: &Rc<Self>,
+        round: &mut Round<'_>,
+        home: Home,
+        session: Uuid,
+        agent: AgentKey,
+        stored: Option<(i64, bool)>,
+    ) {
+        let message = round.message;
+        let parcel = Arc::clone(&round.parcel);
+        let (priority, expires_at) = (message.priority, message.expires_at);
+        let entry = match stored {
+            Some((key, begun)) => Entry::stored(key, begun, parcel, priority, expires_at),
+            None => Entry::volatile(parcel, priority, expires_at),
+        };
         let letter = Letter::Offer {
             session,
-            agent,
+            agent: agent.clone(),
             entry,
+            from: None,
         };
-        if home == self.shard {
-            self.read(letter);
-        } else {
-            self.post.leave(home, letter);
+        match home {
+            Home::Shard(shard) if shard == self.shard => self.read(letter),
+            Home::Shard(shard) => self.post.leave(shard, letter),
+            Home::Node(node) => {
+                let offered = Offered {
+                    session,
+                    agent: (&agent).into(),
+                    key: stored.map(|(key, _)| key),
+                    begun: stored.is_some_and(|(_, begun)| begun),
+                };
+                let to = round.abroad.entry(node).or_default();
+                to.push(offered);
+                if to.len() >= BUS_ITEMS_MAX {
+                    let to = std::mem::take(to);
+                    self.offer_abroad(round, node, to);
+                }
+            }
         }
+    }
+
+    fn offer_abroad(&self, round: &Round<'_>, node: Uuid, to: Vec<Offered>) {
+        if to.is_empty() {
+            return;
+        }
+        let saying = Saying::Offers {
+            id: round.message.id,
+            priority: round.message.priority,
+            expires_at: round.message.expires_at,
+            to,
+            is_forwarded: false,
+        };
+        self.post.say(node, saying, vec![Arc::clone(&round.parcel)]);
+    }
+
+    fn end_round(self: &Rc<Self>, mut round: Round<'_>) {
+        for (node, to) in std::mem::take(&mut round.abroad) {
+            self.offer_abroad(&round, node, to);
+        }
+        self.turn();
     }
 
     /// Settles messages for an agent in `store`, in all its queues; answers how many.
@@ -263,7 +349,12 @@ impl Courier {
             let home = self.post.directory.lock().home(session);
             let keys = vec![one.key];
             if let Some(home) = home {
-                self.post.leave(home, Letter::Withdraw { session, keys });
+                let saying = Saying::Withdraw {
+                    session,
+                    keys: keys.clone(),
+                };
+                self.post
+                    .tell(home, Letter::Withdraw { session, keys }, saying);
             }
         }
         Ok(count)

@@ -132,7 +132,7 @@ impl Courier {
                 Some(true) => {}
                 // It was settled or given up while it was stored.
                 Some(false) => over.push(key),
-                None => self.forsake(one.session, &one.agent).await,
+                None => self.tell_owner(one.session, &one.agent).await,
             }
         }
         if !over.is_empty() {

@@ -27,10 +27,16 @@ impl<C: Copy + PartialEq> Hub<C> {
             None => {
                 if held.stage == Stage::Filling {
                     held.stage = Stage::Waiting;
+                    held.asks_again = false;
                 }
                 // What the store may have done all the same it tells the next time.
                 held.again = now.plus_millis(RETRY_MS);
             }
+        }
+        held.answered();
+        if std::mem::take(&mut held.asks_again) {
+            let effect = held.ask_to_fill(session);
+            self.effects.push(effect);
         }
         self.dirty.push(session);
     }
@@ -68,6 +74,9 @@ impl<C: Copy + PartialEq> Hub<C> {
     pub fn settled(&mut self, session: Uuid, epoch: u64, keys: &[i64], done: bool, now: Timestamp) {
         if let Some(held) = self.of_epoch(session, epoch) {
             held.queue.settled(keys, done, now);
+            if done {
+                held.note_ended(keys);
+            }
             self.dirty.push(session);
         }
     }
@@ -76,6 +85,9 @@ impl<C: Copy + PartialEq> Hub<C> {
     pub fn buried(&mut self, session: Uuid, epoch: u64, keys: &[i64], done: bool, now: Timestamp) {
         if let Some(held) = self.of_epoch(session, epoch) {
             held.queue.buried(keys, done, now);
+            if done {
+                held.note_ended(keys);
+            }
             self.dirty.push(session);
         }
     }

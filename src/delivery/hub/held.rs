@@ -35,6 +35,16 @@ pub struct Held<C> {
     /// Offered before the queue was filled, and the bytes of their texts.
     parked: Vec<Entry>,
     parked_bytes: usize,
+    /// Something may have been missed: the store is asked for everything that waits in the queue.
+    pub(super) catches_up: bool,
+    /// The store is to be asked once more after it has answered.
+    pub(super) asks_again: bool,
+    /// Questions that the store has not answered, and what has ended since the first of them: their
+    /// answers may be older.
+    asked: u32,
+    ended: HashSet<i64>,
+    /// Who has sent messages to a session that was on another node before.
+    pub(super) senders: Option<HashSet<Option<Uuid>>>,
     /// When it ends, unless a connection comes.
     pub(super) ends: Option<Timestamp>,
     /// When the store is to be asked again.
@@ -66,6 +76,11 @@ impl<C> Held<C> {
             volatile: false,
             parked: Vec::new(),
             parked_bytes: 0,
+            catches_up: false,
+            asks_again: false,
+            asked: 0,
+            ended: HashSet::new(),
+            senders: None,
             ends: None,
             again: None,
             closing: false,
@@ -76,11 +91,16 @@ impl<C> Held<C> {
     }
 
     /// Asks the store what there is for the queue.
-    pub(super) fn ask_to_fill(&self, session: Uuid) -> Effect<C> {
+    pub(super) fn ask_to_fill(&mut self, session: Uuid) -> Effect<C> {
+        self.asked += 1;
+        let agent = self.agent.clone();
         Effect::Ask {
             session,
             epoch: self.epoch,
-            request: Request::Fill(self.agent.clone()),
+            request: match self.catches_up {
+                true => Request::CatchUp(agent),
+                false => Request::Fill(agent),
+            },
         }
     }
 
@@ -105,26 +125,51 @@ impl<C> Held<C> {
         }
     }
 
-    /// Takes in what the store had, as far as it is not known, and then what came meanwhile.
+    /// Takes in what the store had, as far as it is not known, and then, unless it is to be asked
+    /// again, what came meanwhile.
     pub(super) fn fill(&mut self, outlines: Vec<Outline>, now: Timestamp) {
         let parked = self.parked.iter().filter_map(|entry| entry.key);
         let known: HashSet<i64> = self.queue.keys().chain(parked).collect();
         for outline in outlines {
-            if !known.contains(&outline.key) {
+            if !known.contains(&outline.key) && !self.ended.contains(&outline.key) {
                 self.queue.offer(Entry::found(outline), now);
             }
         }
-        if self.stage == Stage::Filling {
-            self.stage = Stage::Serving;
+        if self.stage != Stage::Filling || self.asks_again {
+            return;
         }
+        self.stage = Stage::Serving;
+        self.catches_up = false;
         self.parked_bytes = 0;
         for entry in self.parked.drain(..) {
             self.queue.offer(entry, now);
         }
     }
 
+    /// The store has answered one question, or could not.
+    pub(super) fn answered(&mut self) {
+        self.asked = self.asked.saturating_sub(1);
+        if self.asked == 0 {
+            self.ended.clear();
+        }
+    }
+
+    /// The store says that these have ended.
+    pub(super) fn note_ended(&mut self, keys: &[i64]) {
+        if self.asked > 0 {
+            self.ended.extend(keys);
+        }
+    }
+
+    /// What is in memory only and not settled, in the order in which it goes or went.
+    pub(super) fn in_memory(&self) -> impl Iterator<Item = &Entry> {
+        let parked = self.parked.iter().filter(|entry| entry.key.is_none());
+        self.queue.in_memory().chain(parked)
+    }
+
     /// These were settled for the whole agent.
     pub(super) fn withdraw(&mut self, keys: Vec<i64>) {
+        self.note_ended(&keys);
         let is_gone = |entry: &Entry| entry.key.is_some_and(|key| keys.contains(&key));
         self.parked.retain(|entry| !is_gone(entry));
         self.parked_bytes = self.parked.iter().map(Entry::held).sum();

@@ -23,11 +23,13 @@ use crate::domain::{AgentKey, DeathCause, Outline, Timestamp};
 mod answers;
 mod client;
 mod held;
+mod moves;
 mod turn;
 mod volatile;
 
 pub use held::Held;
 use held::Stage;
+pub use moves::Released;
 pub use volatile::{Among, Volatile};
 
 /// Pause before the store is asked again to fill or to close a queue.
@@ -74,6 +76,8 @@ pub enum Effect<C> {
 pub enum Request {
     /// Fill the queue with what waits for the agent elsewhere: [`Hub::filled`].
     Fill(AgentKey),
+    /// The same, and look for everything that waits in the queue itself.
+    CatchUp(AgentKey),
     /// Count deliveries: [`Hub::counted`].
     Count(Vec<i64>),
     /// Load messages: [`Hub::loaded`].
@@ -152,12 +156,17 @@ impl<C: Copy + PartialEq> Hub<C> {
 
     /// Asks whether more has come into the inbox of a session's agent.
     pub fn refill(&mut self, session: Uuid) {
-        if let Some(held) = self.sessions.get(&session)
-            && held.stage == Stage::Serving
-            && held.connection.is_some()
-        {
-            let effect = held.ask_to_fill(session);
-            self.effects.push(effect);
+        let Some(held) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        match held.stage {
+            Stage::Serving if held.connection.is_some() => {
+                let effect = held.ask_to_fill(session);
+                self.effects.push(effect);
+            }
+            // What it is being asked may have been answered before this came.
+            Stage::Filling => held.asks_again = true,
+            _ => {}
         }
     }
 

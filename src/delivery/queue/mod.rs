@@ -205,6 +205,30 @@ impl SessionQueue {
             .chain(settling)
     }
 
+    /// What is in memory only and not settled, in the order in which it goes or went.
+    pub fn in_memory(&self) -> impl Iterator<Item = &Entry> {
+        let flights = self.window.iter().map(|(_, flight)| &flight.entry);
+        let entries = flights.chain(&self.staged).chain(self.lanes.iter());
+        entries.filter(|entry| entry.key.is_none())
+    }
+
+    /// What has been missed for good and not told.
+    pub fn missed(&self) -> Missed {
+        Missed {
+            // Of what was given up before those that are kept one by one, nobody knows how many.
+            dead: self.missed.dead
+                + self.given_up.len() as u64
+                + u64::from(self.given_up_before > 0),
+            ..self.missed
+        }
+    }
+
+    /// Takes over what was missed in an earlier epoch, of which the client is told now.
+    pub fn inherit(&mut self, missed: Missed) {
+        self.missed = missed;
+        self.told = missed;
+    }
+
     /// The keys of everything that the store still has, as far as this queue can know.
     pub fn keys(&self) -> impl Iterator<Item = i64> {
         let entries = self.entries().filter_map(|entry| entry.key);

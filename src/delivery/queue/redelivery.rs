@@ -35,13 +35,7 @@ impl SessionQueue {
         }
         self.told = self.missed;
         self.told_volatile = self.lost_volatile;
-        Missed {
-            // Of what was given up before those that are kept one by one, nobody knows how many.
-            dead: self.missed.dead
-                + self.given_up.len() as u64
-                + u64::from(self.given_up_before > 0),
-            ..self.missed
-        }
+        self.missed()
     }
 
     /// Has a message sent again that was lost with a connection, or gives it up.

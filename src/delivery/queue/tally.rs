@@ -1,5 +1,7 @@
 //! Counts of what a queue has done.
 
+use serde::{Deserialize, Serialize};
+
 /// What has happened so far, for metrics and for the truth about what was missed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -29,7 +31,7 @@ impl std::ops::AddAssign for Tally {
 }
 
 /// What a session that comes back has missed for good.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missed {
     /// Messages in memory only that found no room.
     pub dropped: u64,

@@ -31,8 +31,9 @@ const POST: &str = "WITH given AS MATERIALIZED (
         AS given (id, namespace, agent, topic, priority, sent_at, ttl, expires_at, correlation, body)
     ), towards AS MATERIALIZED (
         SELECT * FROM unnest($11::uuid[], $12::text[], $13::text[], $14::uuid[], $15::int[],
-            $16::bigint[])
-        WITH ORDINALITY AS towards (message, namespace, agent, session, deliveries, known, place)
+            $16::bigint[], $17::uuid[])
+        WITH ORDINALITY AS towards (message, namespace, agent, session, deliveries, known, node,
+            place)
     ), room AS MATERIALIZED (
         SELECT namespace, agent, place, known, coalesce(known, (SELECT count(*) FROM (
             SELECT 1 FROM delivery d
@@ -61,7 +62,7 @@ const POST: &str = "WITH given AS MATERIALIZED (
         FOR KEY SHARE OF q
     ), queued AS (
         INSERT INTO queue (namespace, agent, session, node)
-        SELECT DISTINCT namespace, agent, session, $17::uuid FROM going
+        SELECT DISTINCT ON (namespace, agent, session) namespace, agent, session, node FROM going
         WHERE session IS NOT NULL ORDER BY 1, 2, 3
         ON CONFLICT DO NOTHING
     ), delivered AS (
@@ -101,12 +102,15 @@ pub(super) fn post(node: Uuid, new: &[&NewMessage], counts: &WaitingCounts) -> Q
         .with(numbers(&|message| message.expires_at.as_micros()))
         .with(correlations)
         .with(texts(&|message| message.body.as_str()));
-    with_destinations(query, new, counts)
-        .with(node)
-        .with(WAITING_MAX as i64)
+    with_destinations(query, node, new, counts).with(WAITING_MAX as i64)
 }
 
-fn with_destinations(query: Query, new: &[&NewMessage], counts: &WaitingCounts) -> Query {
+fn with_destinations(
+    query: Query,
+    node: Uuid,
+    new: &[&NewMessage],
+    counts: &WaitingCounts,
+) -> Query {
     let messages: Vec<Uuid> = new
         .iter()
         .flat_map(|new| std::iter::repeat_n(new.message.id, new.to.len()))
@@ -126,6 +130,7 @@ fn with_destinations(query: Query, new: &[&NewMessage], counts: &WaitingCounts) 
         .with(to().map(|to| to.session).collect::<Vec<_>>())
         .with(to().map(|to| i32::from(to.begun)).collect::<Vec<_>>())
         .with(known)
+        .with(to().map(|to| to.node.unwrap_or(node)).collect::<Vec<_>>())
 }
 
 fn destinations<'n>(new: &'n [&NewMessage]) -> impl Iterator<Item = &'n Destination> {

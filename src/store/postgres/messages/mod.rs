@@ -31,7 +31,7 @@ use crate::domain::{
     AgentKey, DeadLetter, DeathCause, Letters, Message, NewMessage, Outline, Page, Unsettled,
     UpkeepReport, Waiting,
 };
-use crate::store::{Answer, Messages, Posted, Queue, Settled, StoreError};
+use crate::store::{Answer, Looked, Messages, Posted, Queue, Settled, StoreError};
 
 /// Closes queues that nobody came back for, gives up what has expired in nobody's care, and removes
 /// old dead letters; about `limit` of each. `window` is the time for which a session may be resumed.
@@ -87,6 +87,11 @@ impl Messages for PostgresStore {
         self.write(async move |store: Self| {
             queues::resume(&store.shard, &agent, session, before).await
         })
+    }
+
+    fn look_at_queue(&self, agent: &AgentKey, session: Uuid) -> Answer<Looked> {
+        let agent = agent.clone();
+        self.read(async move |store: Self| queues::look(&store.shard, &agent, session).await)
     }
 
     fn close_queue(&self, agent: &AgentKey, session: Uuid) -> Answer<u64> {

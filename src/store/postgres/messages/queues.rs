@@ -13,7 +13,7 @@ use super::rows::{agent_key, outline, outline_columns};
 use crate::config::limits::NODE_SILENT_SECONDS;
 use crate::domain::message::WAITING_MAX;
 use crate::domain::{AgentKey, Outline};
-use crate::store::{Queue, StoreError, message_rules as rules};
+use crate::store::{Looked, Queue, StoreError, message_rules as rules};
 
 /// Ends what waits in the inbox if its message is in the queue already.
 const DROP_DOUBLES: &str = "DELETE FROM delivery twice
@@ -66,6 +66,13 @@ const BEGIN_FILLED: &str = "INSERT INTO queue (namespace, agent, session, node)
     WHERE EXISTS (SELECT 1 FROM delivery WHERE namespace = $1 AND agent = $2 AND session = $3)
     ON CONFLICT DO NOTHING";
 
+/// Everything in the queue.
+const WAITING: &str = concat!(
+    "SELECT ",
+    outline_columns!(),
+    " FROM delivery WHERE namespace = $1 AND agent = $2 AND session = $3 ORDER BY message, key"
+);
+
 /// Brings into the queue of `session` what waits in the inbox and, as copies, what waits for
 /// sessions that are absent.
 pub(super) async fn fill(
@@ -113,25 +120,26 @@ pub(super) async fn resume(
         WHERE namespace = $1 AND agent = $2 AND session = $3 FOR UPDATE";
     let had = "SELECT volatile FROM node WHERE id = coalesce(
             (SELECT node FROM queue WHERE namespace = $1 AND agent = $2 AND session = $3), $4)";
-    let take = "UPDATE queue SET node = $4
-        WHERE namespace = $1 AND agent = $2 AND session = $3 RETURNING 1";
-    let look = concat!(
-        "SELECT ",
-        outline_columns!(),
-        " FROM delivery WHERE namespace = $1 AND agent = $2 AND session = $3 ORDER BY message, key"
-    );
+    let take = "INSERT INTO queue (namespace, agent, session, node)
+        SELECT $1, $2, $3, $4
+        WHERE EXISTS (SELECT 1 FROM queue WHERE namespace = $1 AND agent = $2 AND session = $3)
+           OR EXISTS (SELECT 1 FROM node WHERE id = $5)
+        ON CONFLICT (namespace, agent, session) DO UPDATE SET node = excluded.node";
     let work = async |transaction: &Transaction<'_>| {
         let wait = of_agent(wait, agent).with(session);
         let had = of_agent(had, agent).with(session).with(before);
-        let take = of_agent(take, agent).with(session).with(shard.node);
-        let look = of_agent(look, agent).with(session);
+        let take = of_agent(take, agent)
+            .with(session)
+            .with(shard.node)
+            .with(before);
+        let look = of_agent(WAITING, agent).with(session);
         let answers = transaction.commit(vec![wait, had, take, look]).await?;
-        let [_, had, taken, waiting] = &answers[..] else {
+        let [known, had, _, waiting] = &answers[..] else {
             return Err(foreign());
         };
         Ok(Queue {
             waiting: waiting.iter().map(outline).collect::<Result<_, _>>()?,
-            known: !taken.is_empty(),
+            known: !known.is_empty(),
             volatile: had.first().map(|node| column(node, 0)).transpose()?,
         })
     };
@@ -139,27 +147,68 @@ pub(super) async fn resume(
     shard.pool.transact(scope, work).await
 }
 
+/// The queue as it is.
+pub(super) async fn look(
+    shard: &Shard,
+    agent: &AgentKey,
+    session: Uuid,
+) -> Result<Looked, StoreError> {
+    let node = "SELECT node FROM queue WHERE namespace = $1 AND agent = $2 AND session = $3";
+    let queries = [node, WAITING]
+        .into_iter()
+        .map(|sql| of_agent(sql, agent).with(session))
+        .collect();
+    let scope = Scope::namespace(agent.namespace.clone());
+    let answers = shard.pool.read(&scope, queries).await?;
+    let [node, waiting] = &answers[..] else {
+        return Err(foreign().into());
+    };
+    Ok(Looked {
+        node: node.first().map(|row| column(row, 0)).transpose()?,
+        waiting: waiting.iter().map(outline).collect::<Result<_, _>>()?,
+    })
+}
+
+/// No other node has the queue.
+macro_rules! nobodys {
+    () => {
+        "NOT EXISTS (SELECT 1 FROM queue q
+         WHERE q.namespace = $1 AND q.agent = $2 AND q.session = $3 AND q.node <> $4)"
+    };
+}
+
 /// Ends a queue: whoever posts to it or copies from it at this moment is waited for, what another
 /// session or the inbox has already is dropped, and the rest returns to the inbox and is counted.
 const CLOSE: [&str; 4] = [
-    "DELETE FROM queue WHERE namespace = $1 AND agent = $2 AND session = $3",
-    "SELECT 1 FROM delivery WHERE namespace = $1 AND agent = $2 AND session = $3
-     ORDER BY key FOR UPDATE",
-    "DELETE FROM delivery gone
-     WHERE namespace = $1 AND agent = $2 AND session = $3 AND (copied OR EXISTS (
-         SELECT 1 FROM delivery d WHERE d.message = gone.message
-         AND d.namespace = $1 AND d.agent = $2 AND d.session IS NULL))",
-    "WITH returned AS (
-         UPDATE delivery SET session = NULL, filled = false
-         WHERE namespace = $1 AND agent = $2 AND session = $3 RETURNING 1
-     )
-     SELECT count(*) FROM returned",
+    "DELETE FROM queue WHERE namespace = $1 AND agent = $2 AND session = $3 AND node = $4",
+    concat!(
+        "SELECT 1 FROM delivery WHERE namespace = $1 AND agent = $2 AND session = $3 AND ",
+        nobodys!(),
+        " ORDER BY key FOR UPDATE"
+    ),
+    concat!(
+        "DELETE FROM delivery gone
+         WHERE namespace = $1 AND agent = $2 AND session = $3 AND (copied OR EXISTS (
+             SELECT 1 FROM delivery d WHERE d.message = gone.message
+             AND d.namespace = $1 AND d.agent = $2 AND d.session IS NULL)) AND ",
+        nobodys!()
+    ),
+    concat!(
+        "WITH returned AS (
+             UPDATE delivery SET session = NULL, filled = false
+             WHERE namespace = $1 AND agent = $2 AND session = $3 AND ",
+        nobodys!(),
+        " RETURNING 1
+         )
+         SELECT count(*) FROM returned"
+    ),
 ];
 
-fn closing(agent: &AgentKey, session: Uuid) -> Vec<Query> {
+/// Closes the queue if it is `node`'s, or nobody's.
+fn closing(agent: &AgentKey, session: Uuid, node: Uuid) -> Vec<Query> {
     CLOSE
         .into_iter()
-        .map(|sql| of_agent(sql, agent).with(session))
+        .map(|sql| of_agent(sql, agent).with(session).with(node))
         .collect()
 }
 
@@ -175,7 +224,11 @@ pub(super) async fn close(
     session: Uuid,
 ) -> Result<u64, StoreError> {
     let work = async |transaction: &Transaction<'_>| {
-        returned(&transaction.commit(closing(agent, session)).await?)
+        returned(
+            &transaction
+                .commit(closing(agent, session, shard.node))
+                .await?,
+        )
     };
     let scope = Scope::namespace(agent.namespace.clone());
     shard.pool.transact(scope, work).await
@@ -190,15 +243,15 @@ pub(super) async fn close_left(
     limit: i64,
 ) -> Result<u64, Failure> {
     let silent = rules::before(shard.now(), window_seconds);
-    let left = "SELECT namespace, agent, session FROM queue q WHERE node <> $1
+    let left = "SELECT namespace, agent, session, node FROM queue q WHERE node <> $1
         AND NOT EXISTS (SELECT 1 FROM node n WHERE n.id = q.node AND n.seen_at > $2)
         LIMIT $3 FOR UPDATE OF q SKIP LOCKED";
     let left = Query::new(left).with(shard.node).with(silent).with(limit);
     let answers = transaction.run(vec![left]).await?;
     let (mut closed, mut moved) = (0, 0);
     for row in &answers[0] {
-        let (agent, session) = (agent_key(row, 0)?, column(row, 2)?);
-        moved += returned(&transaction.run(closing(&agent, session)).await?)?;
+        let (agent, session, node) = (agent_key(row, 0)?, column(row, 2)?, column(row, 3)?);
+        moved += returned(&transaction.run(closing(&agent, session, node)).await?)?;
         closed += 1;
         if moved >= limit as u64 {
             break;

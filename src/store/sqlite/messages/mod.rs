@@ -21,7 +21,7 @@ use crate::domain::{
     Unsettled, UpkeepReport, Waiting,
 };
 use crate::store::message_rules::DELIVERY_BYTES;
-use crate::store::{Answer, Messages, Queue, Settled, StoreError};
+use crate::store::{Answer, Looked, Messages, Queue, Settled, StoreError};
 
 /// Says that `node` lived at `now`.
 pub(super) fn keep_node(
@@ -115,10 +115,15 @@ impl Messages for SqliteStore {
         })
     }
 
-    fn close_queue(&self, agent: &AgentKey, session: Uuid) -> Answer<u64> {
+    fn look_at_queue(&self, agent: &AgentKey, session: Uuid) -> Answer<Looked> {
         let agent = agent.clone();
+        self.read(move |connection, _| queues::look(connection, &agent, session))
+    }
+
+    fn close_queue(&self, agent: &AgentKey, session: Uuid) -> Answer<u64> {
+        let (agent, node) = (agent.clone(), self.threads.node);
         self.write(0, move |batch| {
-            batch.isolated(|batch| queues::close(batch, &agent, session))
+            batch.isolated(|batch| queues::close(batch, node, &agent, session))
         })
     }
 

@@ -9,7 +9,7 @@ use super::deliveries::{begin_queue, waiting_for};
 use super::rows::{outline, outline_columns};
 use crate::domain::message::WAITING_MAX;
 use crate::domain::{AgentKey, Outline};
-use crate::store::{Queue, StoreError, message_rules as rules};
+use crate::store::{Looked, Queue, StoreError, message_rules as rules};
 
 /// Brings into the queue of `session` what waits in the inbox and, as copies, what waits for
 /// sessions that are absent.
@@ -190,40 +190,84 @@ pub(super) fn resume(
             |row| row.get(0),
         )
         .optional()?;
-    let taken = batch
-        .connection
-        .prepare_cached(
-            "UPDATE queue SET node = ?4 WHERE namespace = ?1 AND agent = ?2 AND session = ?3",
-        )?
-        .execute((
-            &*agent.namespace,
-            &*agent.agent,
-            session.as_bytes(),
-            node.as_bytes(),
-        ))?;
-    let mut statement = batch.connection.prepare_cached(concat!(
-        "SELECT ",
-        outline_columns!(),
-        " FROM delivery WHERE namespace = ?1 AND agent = ?2 AND session = ?3 ORDER BY message, key"
-    ))?;
-    let values = (&*agent.namespace, &*agent.agent, session.as_bytes());
-    let waiting = statement.query_map(values, outline)?;
+    let known = node_of(batch.connection, agent, session)?.is_some();
+    if known || volatile.is_some() {
+        batch
+            .connection
+            .prepare_cached(
+                "INSERT INTO queue (namespace, agent, session, node) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (namespace, agent, session) DO UPDATE SET node = excluded.node",
+            )?
+            .execute((
+                &*agent.namespace,
+                &*agent.agent,
+                session.as_bytes(),
+                node.as_bytes(),
+            ))?;
+    }
     Ok(Queue {
-        waiting: waiting.collect::<Result<_, _>>()?,
-        known: taken > 0,
+        waiting: waiting(batch.connection, agent, session)?,
+        known,
         volatile,
     })
 }
 
+/// The queue as it is.
+pub(super) fn look(
+    connection: &Connection,
+    agent: &AgentKey,
+    session: Uuid,
+) -> Result<Looked, StoreError> {
+    Ok(Looked {
+        node: node_of(connection, agent, session)?,
+        waiting: waiting(connection, agent, session)?,
+    })
+}
+
+/// The node that has the queue.
+fn node_of(
+    connection: &Connection,
+    agent: &AgentKey,
+    session: Uuid,
+) -> Result<Option<Uuid>, StoreError> {
+    let queue = (&*agent.namespace, &*agent.agent, session.as_bytes());
+    let sql = "SELECT node FROM queue WHERE namespace = ?1 AND agent = ?2 AND session = ?3";
+    let node = connection
+        .prepare_cached(sql)?
+        .query_row(queue, |row| row.get(0))
+        .optional()?;
+    Ok(node.map(Uuid::from_bytes))
+}
+
+/// Everything in the queue.
+fn waiting(
+    connection: &Connection,
+    agent: &AgentKey,
+    session: Uuid,
+) -> Result<Vec<Outline>, StoreError> {
+    let mut statement = connection.prepare_cached(concat!(
+        "SELECT ",
+        outline_columns!(),
+        " FROM delivery WHERE namespace = ?1 AND agent = ?2 AND session = ?3 ORDER BY message, key"
+    ))?;
+    let queue = (&*agent.namespace, &*agent.agent, session.as_bytes());
+    let waiting = statement.query_map(queue, outline)?;
+    Ok(waiting.collect::<Result<_, _>>()?)
+}
+
 /// Returns what waits in the queue to the inbox, but for what another session has a copy of and for
-/// messages that the inbox has already.
+/// messages that the inbox has already. A queue of another node than `node` is left alone.
 pub(super) fn close(
     batch: &mut Batch<'_>,
+    node: Uuid,
     agent: &AgentKey,
     session: Uuid,
 ) -> Result<u64, StoreError> {
     let queue = (&*agent.namespace, &*agent.agent, session.as_bytes());
     let connection = batch.connection;
+    if node_of(connection, agent, session)?.is_some_and(|owner| owner != node) {
+        return Ok(0);
+    }
     connection
         .prepare_cached("DELETE FROM queue WHERE namespace = ?1 AND agent = ?2 AND session = ?3")?
         .execute(queue)?;
@@ -254,19 +298,20 @@ pub(super) fn close_left(
 ) -> Result<u64, StoreError> {
     let silent = rules::before(batch.now, window_seconds);
     let mut statement = batch.connection.prepare_cached(
-        "SELECT namespace, agent, session FROM queue WHERE node <> ?1
+        "SELECT namespace, agent, session, node FROM queue WHERE node <> ?1
          AND NOT EXISTS (SELECT 1 FROM node n WHERE n.id = queue.node AND n.seen_at > ?2)
          LIMIT ?3",
     )?;
     let left = statement
         .query_map((node.as_bytes(), silent, limit as i64), |row| {
             let agent = agent_key(row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
-            Ok((agent, Uuid::from_bytes(row.get(2)?)))
+            let [session, node] = [row.get(2)?, row.get(3)?].map(Uuid::from_bytes);
+            Ok((agent, session, node))
         })?
         .collect::<Result<Vec<_>, _>>()?;
     let (mut closed, mut moved) = (0, 0);
-    for (agent, session) in left {
-        moved += close(batch, &agent, session)?;
+    for (agent, session, node) in left {
+        moved += close(batch, node, &agent, session)?;
         closed += 1;
         if moved >= limit as u64 {
             break;

@@ -1,0 +1,216 @@
+//! Sessions between nodes: taking one over, giving one away, and who has one.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::directory::Home;
+use super::nodes::{Handed, HandedOver, InMemory, Saying};
+use super::{Courier, noted};
+use crate::delivery::queue::Entry;
+use crate::domain::{AgentKey, Outline, Timestamp};
+
+/// Pause before the store is asked again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+impl Courier {
+    /// Everything that waits for a session; `None` if the store cannot say. One that another node has
+    /// taken is given up.
+    pub(super) async fn look(
+        self: &Rc<Self>,
+        agent: &AgentKey,
+        session: Uuid,
+        epoch: u64,
+    ) -> Option<Vec<Outline>> {
+        let looked = self.store.look_at_queue(agent, session).await;
+        let looked = noted(looked, "look at a queue").ok()?;
+        if let Some(node) = looked.node.filter(|node| *node != self.store.node()) {
+            let is_same = self.hub.borrow().get(session).map(|held| held.epoch()) == Some(epoch);
+            if is_same {
+                self.give_up(session, agent, node);
+            }
+            return None;
+        }
+        let absent = self.absent(agent);
+        let filled = self.store.fill_queue(agent, session, absent).await;
+        let filled = noted(filled, "fill a queue").ok()?;
+        let mut waiting = looked.waiting;
+        waiting.extend(filled);
+        Some(waiting)
+    }
+
+    /// Another node has the session: its connection here is closed.
+    fn give_up(self: &Rc<Self>, session: Uuid, agent: &AgentKey, node: Uuid) {
+        let released = self.hub.borrow_mut().release(session, agent);
+        if released.is_some() {
+            tracing::info!(%session, %node, "a session goes on on another node");
+            self.post.directory.lock().hand_over(session, node);
+            self.turn();
+        }
+    }
+
+    /// Gives a session to the node that asks for it.
+    pub(super) fn release(
+        self: &Rc<Self>,
+        request: Uuid,
+        node: Uuid,
+        session: Uuid,
+        agent: &AgentKey,
+    ) {
+        let released = self.hub.borrow_mut().release(session, agent);
+        let (mut handed, mut texts) = (None, Vec::new());
+        if let Some(released) = released {
+            self.post.directory.lock().hand_over(session, node);
+            let mut in_memory = Vec::new();
+            for entry in released.in_memory {
+                let Some(parcel) = entry.parcel else {
+                    continue;
+                };
+                in_memory.push(InMemory {
+                    id: parcel.id,
+                    priority: entry.priority,
+                    expires_at: entry.expires_at,
+                });
+                texts.push(parcel);
+            }
+            handed = Some(Handed {
+                missed: released.missed,
+                volatile: released.volatile,
+                in_memory,
+            });
+        }
+        self.post
+            .say(node, Saying::Released { request, handed }, texts);
+        self.turn();
+    }
+
+    /// What came along with a session, once the store knows that this node has messages in memory only.
+    pub(super) async fn accepted(&self, (mut handed, texts): HandedOver) -> HandedOver {
+        if handed.in_memory.is_empty() {
+            return (handed, texts);
+        }
+        if noted(self.note_volatile().await, "note messages in memory only").is_err() {
+            // Without the note nobody would know that a later server has lost them.
+            handed.in_memory.clear();
+            handed.volatile = true;
+        }
+        (handed, texts)
+    }
+
+    /// Two nodes have a session: the store says whose it is.
+    pub(super) fn settle_dispute(self: &Rc<Self>, session: Uuid) {
+        let agent = self
+            .hub
+            .borrow()
+            .get(session)
+            .map(|held| held.agent().clone());
+        let Some(agent) = agent else {
+            return;
+        };
+        let courier = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let looked = loop {
+                let looked = courier.store.look_at_queue(&agent, session).await;
+                match noted(looked, "look at a queue") {
+                    Ok(looked) => break looked,
+                    Err(()) => tokio::time::sleep(AGAIN).await,
+                }
+            };
+            match looked.node {
+                Some(node) if node != courier.store.node() => {
+                    courier.give_up(session, &agent, node);
+                }
+                // The other one looks as well.
+                _ => courier.post.directory.lock().note(session),
+            }
+        });
+    }
+
+    /// A message was stored for a session that is not here: whoever has its queue is told, and if that
+    /// is this node, or nobody, what is in it returns to the inbox.
+    pub(super) fn find_owner(self: &Rc<Self>, session: Uuid, agent: AgentKey) {
+        let courier = Rc::clone(self);
+        tokio::task::spawn_local(async move { courier.tell_owner(session, &agent).await });
+    }
+
+    /// The same, until it is done.
+    pub(super) async fn tell_owner(self: &Rc<Self>, session: Uuid, agent: &AgentKey) {
+        loop {
+            if let Some(Home::Shard(shard)) = self.post.directory.lock().home(session) {
+                return self.post.leave(shard, super::Letter::Ring(session));
+            }
+            match self.return_to_inbox(session, agent).await {
+                Ok(None) => return self.tell_news(agent),
+                Ok(Some(node)) => {
+                    return self.post.say(node, Saying::Ring(session), Vec::new());
+                }
+                Err(()) => tokio::time::sleep(AGAIN).await,
+            }
+        }
+    }
+
+    /// Closes a queue that nobody serves; the node that does, if another one does.
+    async fn return_to_inbox(&self, session: Uuid, agent: &AgentKey) -> Result<Option<Uuid>, ()> {
+        let own = self.store.node();
+        let looked = self.store.look_at_queue(agent, session).await;
+        let looked = noted(looked, "look at a queue")?;
+        if let Some(node) = looked.node.filter(|node| *node != own) {
+            return Ok(Some(node));
+        }
+        let closed = self.store.close_queue(agent, session).await;
+        noted(closed, "close a queue").map(|_| None)
+    }
+
+    /// A session is about to be taken over from elsewhere: what comes for it meanwhile is kept.
+    pub(super) fn begin_claim(&self, session: Uuid) {
+        self.claims.borrow_mut().entry(session).or_default();
+        self.post.directory.lock().claim(session, self.shard);
+    }
+
+    /// Keeps a message for a session that is being taken over; false if none is.
+    pub(super) fn keep_for_claim(&self, session: Uuid, entry: &Entry, from: Option<Uuid>) -> bool {
+        let mut claims = self.claims.borrow_mut();
+        let Some(kept) = claims.get_mut(&session) else {
+            return false;
+        };
+        kept.push((from, entry.clone()));
+        true
+    }
+
+    /// The session is here, or not to be had. What came along with it, and what came for it since, is
+    /// taken in.
+    pub(super) fn end_claim(
+        self: &Rc<Self>,
+        session: Uuid,
+        agent: &AgentKey,
+        handed: Option<HandedOver>,
+    ) {
+        self.post.directory.lock().unclaim(session);
+        let kept = self
+            .claims
+            .borrow_mut()
+            .remove(&session)
+            .unwrap_or_default();
+        if self.hub.borrow().get(session).is_none() {
+            if kept.iter().any(|(_, entry)| entry.key.is_some()) {
+                self.find_owner(session, agent.clone());
+            }
+            return;
+        }
+        let now = Timestamp::now();
+        let mut hub = self.hub.borrow_mut();
+        let (handed, texts) =
+            handed.map_or_else(Default::default, |(handed, texts)| (Some(handed), texts));
+        let messages = handed.iter().flat_map(|handed| &handed.in_memory);
+        let in_memory = messages
+            .zip(texts)
+            .map(|(message, parcel)| Entry::volatile(parcel, message.priority, message.expires_at))
+            .collect();
+        let missed = handed.as_ref().map(|handed| handed.missed);
+        hub.inherit(session, missed.unwrap_or_default(), in_memory, now);
+        for (from, entry) in kept {
+            hub.offer_from(session, from, entry, now);
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Letters to other nodes, and what is waited for from them, as the shards see it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crossbeam::queue::SegQueue;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+use uuid::Uuid;
+
+use super::wire::{Handed, Saying};
+use crate::config::limits::{LETTERS_ABROAD_MAX, RELEASE_MS_MAX};
+use crate::delivery::queue::Parcel;
+use crate::domain::AgentKey;
+
+/// A letter to a node, with the texts that go along.
+pub(super) type Letter = (Uuid, Saying, Vec<Arc<Parcel>>);
+
+/// A session as it was handed over, with the texts of what was in memory only.
+pub(in crate::delivery::courier) type HandedOver = (Handed, Vec<Arc<Parcel>>);
+
+/// What goes to other nodes. Without the bus nothing is kept: when it is back, everybody looks into
+/// the store for what it has missed.
+#[derive(Debug)]
+pub(in crate::delivery::courier) struct Abroad {
+    pub(super) node: Uuid,
+    letters: SegQueue<Letter>,
+    count: AtomicUsize,
+    wake: Arc<Notify>,
+    is_up: AtomicBool,
+    /// A letter was dropped since the bus was last there.
+    dropped: AtomicBool,
+    /// The nodes that are heard.
+    peers: Mutex<HashSet<Uuid>>,
+    /// Sessions that were asked for.
+    releases: Mutex<HashMap<Uuid, oneshot::Sender<Option<HandedOver>>>>,
+}
+
+impl Abroad {
+    pub(in crate::delivery::courier) fn new(node: Uuid) -> Self {
+        Self {
+            node,
+            letters: SegQueue::new(),
+            count: AtomicUsize::new(0),
+            wake: Arc::default(),
+            is_up: AtomicBool::new(false),
+            dropped: AtomicBool::new(false),
+            peers: Mutex::default(),
+            releases: Mutex::default(),
+        }
+    }
+
+    /// What tells the link that there is something to be said.
+    pub(in crate::delivery::courier) fn wake(&self) -> Arc<Notify> {
+        Arc::clone(&self.wake)
+    }
+
+    /// Can other nodes be reached?
+    pub(in crate::delivery::courier) fn is_up(&self) -> bool {
+        self.is_up.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_up(&self, is_up: bool) {
+        self.is_up.store(is_up, Ordering::Release);
+    }
+
+    /// Was a letter dropped since this was last asked?
+    pub(super) fn take_dropped(&self) -> bool {
+        self.dropped.swap(false, Ordering::AcqRel)
+    }
+
+    pub(super) fn set_heard(&self, node: Uuid, is_heard: bool) {
+        let mut peers = self.peers.lock();
+        if is_heard {
+            peers.insert(node);
+        } else {
+            peers.remove(&node);
+        }
+    }
+
+    /// Does the bus have more to do than it should?
+    pub(in crate::delivery::courier) fn is_full(&self) -> bool {
+        self.count.load(Ordering::Relaxed) > LETTERS_ABROAD_MAX
+    }
+
+    pub(in crate::delivery::courier) fn leave(
+        &self,
+        node: Uuid,
+        saying: Saying,
+        texts: Vec<Arc<Parcel>>,
+    ) {
+        if !self.is_up() {
+            self.dropped.store(true, Ordering::Release);
+            return;
+        }
+        self.letters.push((node, saying, texts));
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn take(&self) -> Option<Letter> {
+        let letter = self.letters.pop()?;
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        Some(letter)
+    }
+
+    /// Asks a node for a session. `None` if it does not have it, or is not there to be asked.
+    pub(in crate::delivery::courier) async fn request(
+        &self,
+        node: Uuid,
+        session: Uuid,
+        agent: &AgentKey,
+    ) -> Option<HandedOver> {
+        if !self.is_up() || !self.peers.lock().contains(&node) {
+            return None;
+        }
+        let request = Uuid::new_v4();
+        let (reply, handed) = oneshot::channel();
+        self.releases.lock().insert(request, reply);
+        let saying = Saying::Release {
+            request,
+            session,
+            agent: agent.into(),
+        };
+        self.leave(node, saying, Vec::new());
+        let handed = tokio::time::timeout(Duration::from_millis(RELEASE_MS_MAX), handed).await;
+        self.releases.lock().remove(&request);
+        handed.ok()?.ok()?
+    }
+
+    pub(super) fn answer(&self, request: Uuid, handed: Option<HandedOver>) {
+        if let Some(reply) = self.releases.lock().remove(&request) {
+            // Whoever asked may have given up.
+            let _ = reply.send(handed);
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! What a node does with what it hears of others.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::super::letters::Letter;
+use super::link::Link;
+use super::peers::{Heard, Peer};
+use super::wire::{self, Agent, Changed, Offered, Saying};
+use crate::config::limits::BUS_ITEMS_MAX;
+use crate::delivery::Change;
+use crate::delivery::queue::{Entry, Parcel};
+use crate::domain::{Priority, Timestamp};
+
+/// What goes with every delivery of one message.
+struct Common {
+    parcel: Arc<Parcel>,
+    priority: Priority,
+    expires_at: Timestamp,
+    is_forwarded: bool,
+}
+
+impl Link {
+    pub(super) fn hear(&mut self, message: &Bytes) {
+        let Some((head, texts)) = wire::read(message) else {
+            tracing::warn!(
+                "a node of another version speaks on the bus; its sessions are not known"
+            );
+            return;
+        };
+        let now = Instant::now();
+        if head.from == self.node {
+            self.heard_self = now;
+            return;
+        }
+        let from = head.from;
+        if let Saying::Goodbye = head.saying {
+            return self.forget_node(from);
+        }
+        if !self.peers.contains_key(&from) {
+            self.peers.insert(from, Peer::new(now));
+            if let Some(abroad) = self.abroad() {
+                abroad.set_heard(from, true);
+            }
+        }
+        let Some(peer) = self.peers.get_mut(&from) else {
+            return;
+        };
+        peer.hear(now);
+        match head.saying {
+            Saying::Hello { missed } => {
+                peer.doubt(now);
+                self.to_one(from, Saying::Tell, &[]);
+                self.tell_all(from);
+                if missed {
+                    self.catch_up(false);
+                }
+            }
+            Saying::Goodbye => {}
+            saying @ (Saying::Beat { .. }
+            | Saying::Sessions(_)
+            | Saying::Presence(_)
+            | Saying::Changes(_)) => {
+                let heard = peer.told(head.number, now);
+                if let Saying::Beat { sent } = &saying {
+                    self.check(from, sent);
+                }
+                match heard {
+                    Heard::Next => self.take_up(from, saying),
+                    Heard::Before | Heard::Gap(false) => {}
+                    Heard::Gap(true) => self.to_one(from, Saying::Tell, &[]),
+                }
+            }
+            saying => {
+                if !peer.directly(head.number) {
+                    self.catch_up(false);
+                }
+                self.take_letter(from, saying, &texts);
+            }
+        }
+    }
+
+    /// Was everything heard that a node has sent here?
+    fn check(&mut self, from: Uuid, sent: &[(Uuid, u64, u64)]) {
+        let own = sent.iter().find(|(node, ..)| *node == self.node);
+        let (Some((_, number, volatile)), Some(peer)) = (own, self.peers.get_mut(&from)) else {
+            return;
+        };
+        let (is_all, is_sent) = (peer.has_said(*number), peer.has_sent(*volatile));
+        if !is_all || !is_sent {
+            self.catch_up(!is_sent);
+        }
+    }
+
+    /// Takes what was said to all.
+    fn take_up(&mut self, from: Uuid, saying: Saying) {
+        match saying {
+            Saying::Sessions(notes) => {
+                for note in notes {
+                    let session = note.session;
+                    let is_disputed = self.post.directory.lock().take_note(from, note);
+                    if is_disputed {
+                        self.dispute(session);
+                    }
+                }
+            }
+            Saying::Presence(notes) => {
+                for (agent, is_there) in notes {
+                    self.registry.note_elsewhere(from, agent.into(), is_there);
+                }
+            }
+            Saying::Changes(changes) => {
+                for changed in changes {
+                    self.changes.publish_here(&changed.into());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn dispute(&self, session: Uuid) {
+        let entrance = self.post.directory.lock().entrance(session);
+        if let Some(shard) = entrance {
+            self.post.leave(shard, Letter::Disputed(session));
+        }
+    }
+
+    /// Tells a node everything of the sessions here.
+    fn tell_all(&mut self, node: Uuid) {
+        let mut sessions = self.post.directory.lock().all_notes();
+        let mut present: Vec<Agent> = self
+            .registry
+            .agents_here()
+            .iter()
+            .map(Agent::from)
+            .collect();
+        loop {
+            let rest = sessions.split_off(sessions.len().min(BUS_ITEMS_MAX));
+            let later = present.split_off(present.len().min(BUS_ITEMS_MAX));
+            let is_last = rest.is_empty() && later.is_empty();
+            let saying = Saying::All {
+                number: self.told,
+                sessions: std::mem::replace(&mut sessions, rest),
+                present: std::mem::replace(&mut present, later),
+                is_last,
+            };
+            self.to_one(node, saying, &[]);
+            if is_last {
+                return;
+            }
+        }
+    }
+
+    /// Takes what was said to this node.
+    fn take_letter(&mut self, from: Uuid, saying: Saying, texts: &[Bytes]) {
+        match saying {
+            Saying::Tell => self.tell_all(from),
+            Saying::All {
+                number,
+                sessions,
+                present,
+                is_last,
+            } => {
+                let Some(peer) = self.peers.get_mut(&from) else {
+                    return;
+                };
+                peer.sessions.extend(sessions);
+                peer.present.extend(present);
+                if is_last {
+                    peer.knows_all(number);
+                    self.know_all(from);
+                }
+            }
+            Saying::Offers {
+                id,
+                priority,
+                expires_at,
+                to,
+                is_forwarded,
+            } => {
+                let volatile = to.iter().filter(|offered| offered.key.is_none()).count();
+                if let Some(peer) = self.peers.get_mut(&from) {
+                    peer.volatile += volatile as u64;
+                }
+                let text = texts.first().map_or(&[][..], |text| text);
+                let common = Common {
+                    parcel: Arc::new(Parcel {
+                        id,
+                        text: text.into(),
+                    }),
+                    priority,
+                    expires_at,
+                    is_forwarded,
+                };
+                for offered in to {
+                    self.offer(from, &common, offered);
+                }
+            }
+            Saying::News(session) => self.pass(session, Letter::News(session)),
+            Saying::Ring(session) => self.pass(session, Letter::Ring(session)),
+            Saying::Withdraw { session, keys } => {
+                self.pass(session, Letter::Withdraw { session, keys });
+            }
+            Saying::Release {
+                request,
+                session,
+                agent,
+            } => {
+                let letter = Letter::Release {
+                    request,
+                    node: from,
+                    session,
+                    agent: agent.into(),
+                };
+                let entrance = self.post.directory.lock().entrance(session);
+                match entrance {
+                    Some(shard) => self.post.leave(shard, letter),
+                    None => {
+                        let handed = None;
+                        self.to_one(from, Saying::Released { request, handed }, &[]);
+                    }
+                }
+            }
+            Saying::Released { request, handed } => {
+                let parcels = |handed: &wire::Handed| {
+                    let named = handed.in_memory.iter().zip(texts);
+                    named
+                        .map(|(message, text)| {
+                            Arc::new(Parcel {
+                                id: message.id,
+                                text: text[..].into(),
+                            })
+                        })
+                        .collect()
+                };
+                let handed = handed.map(|handed| {
+                    let parcels = parcels(&handed);
+                    (handed, parcels)
+                });
+                if let Some(abroad) = self.abroad() {
+                    abroad.answer(request, handed);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes over everything that a node has told of its sessions.
+    fn know_all(&mut self, from: Uuid) {
+        let Some(peer) = self.peers.get_mut(&from) else {
+            return;
+        };
+        let (sessions, present) = (
+            std::mem::take(&mut peer.sessions),
+            std::mem::take(&mut peer.present),
+        );
+        let mut disputed = Vec::new();
+        {
+            // At once: in between, its agents would seem to be gone.
+            let mut directory = self.post.directory.lock();
+            directory.forget(from);
+            for note in sessions {
+                let session = note.session;
+                if directory.take_note(from, note) {
+                    disputed.push(session);
+                }
+            }
+        }
+        for session in disputed {
+            self.dispute(session);
+        }
+        let present = present.into_iter().map(Into::into).collect();
+        self.registry.set_elsewhere(from, present);
+    }
+
+    fn offer(&mut self, from: Uuid, common: &Common, offered: Offered) {
+        let Offered {
+            session,
+            agent,
+            key,
+            begun,
+        } = offered;
+        let (entrance, home) = {
+            let directory = self.post.directory.lock();
+            (directory.entrance(session), directory.home(session))
+        };
+        let parcel = Arc::clone(&common.parcel);
+        let (priority, expires_at) = (common.priority, common.expires_at);
+        let entry = match key {
+            Some(key) => Entry::stored(key, begun, parcel, priority, expires_at),
+            None => Entry::volatile(parcel, priority, expires_at),
+        };
+        match (entrance, key, home) {
+            (Some(shard), ..) => {
+                let letter = Letter::Offer {
+                    session,
+                    agent: agent.into(),
+                    entry,
+                    from: Some(from),
+                };
+                self.post.leave(shard, letter);
+            }
+            // Whoever has the queue is found in the store.
+            (None, Some(_), _) => {
+                let agent = agent.into();
+                self.post.leave(0, Letter::Stray { session, agent });
+            }
+            (None, None, Some(super::super::directory::Home::Node(node)))
+                if !common.is_forwarded && node != from =>
+            {
+                let saying = Saying::Offers {
+                    id: common.parcel.id,
+                    priority,
+                    expires_at,
+                    to: vec![Offered {
+                        session,
+                        agent,
+                        key,
+                        begun,
+                    }],
+                    is_forwarded: true,
+                };
+                self.to_one(node, saying, &[Arc::clone(&common.parcel)]);
+            }
+            // The session has ended, and what is in memory only ends with it.
+            (None, None, _) => {}
+        }
+    }
+
+    /// To the shard of a session, if it is here.
+    fn pass(&self, session: Uuid, letter: Letter) {
+        let entrance = self.post.directory.lock().entrance(session);
+        if let Some(shard) = entrance {
+            self.post.leave(shard, letter);
+        }
+    }
+
+    pub(super) fn forget_silent(&mut self) {
+        let now = Instant::now();
+        let peers = self.peers.iter();
+        let silent = peers.filter(|(_, peer)| peer.is_silent(now));
+        let silent: Vec<Uuid> = silent.map(|(node, _)| *node).collect();
+        for node in silent {
+            tracing::warn!(%node, "a node is not heard of any more");
+            self.forget_node(node);
+        }
+    }
+}
+
+impl From<Changed> for Change {
+    fn from(changed: Changed) -> Self {
+        match changed {
+            Changed::Memory { namespace, id } => Self::Memory { namespace, id },
+            Changed::Memories => Self::Memories,
+            Changed::Agent(agent) => Self::Agent(agent.into()),
+            Changed::McpTask { owner, id } => Self::McpTask {
+                owner: owner.into(),
+                id,
+            },
+        }
+    }
+}

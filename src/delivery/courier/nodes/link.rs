@@ -1,0 +1,289 @@
+//! The link of a node to the others: what it says, and when.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::{interval, sleep};
+use uuid::Uuid;
+
+use super::super::letters::{Letter, Post};
+use super::abroad::Abroad;
+use super::peers::Peer;
+use super::wire::{self, Agent, Changed, Head, Saying, VERSION};
+use crate::config::limits::{BEAT_MS, BUS_ITEMS_MAX, BUS_SECONDS_MAX};
+use crate::delivery::queue::Parcel;
+use crate::delivery::{Change, Changes, Inbox, News, Registry};
+use crate::store::redis::{self, BusAddress, BusError, Listener, Publisher};
+use crate::telemetry::Process;
+
+/// Pause before the bus is tried again.
+const RETRY: Duration = Duration::from_millis(250);
+/// Letters that go out together.
+const LETTERS_AT_ONCE: usize = 256;
+/// What is heard in a row before this node says something.
+const HEARD_AT_ONCE: usize = 1_024;
+
+/// The link of this node to the others.
+pub struct Link {
+    pub(super) post: Arc<Post>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) changes: Arc<Changes>,
+    process: Arc<Process>,
+    watched: Arc<Inbox>,
+    address: BusAddress,
+    /// The channel that all listen to; that of a node has its name behind it.
+    channel: String,
+    pub(super) node: Uuid,
+    pub(super) peers: HashMap<Uuid, Peer>,
+    /// How much was said to all.
+    pub(super) told: u64,
+    /// How much was said to each node, and how many messages in memory only were among it.
+    sent: HashMap<Uuid, (u64, u64)>,
+    /// When this node last heard itself.
+    pub(super) heard_self: Instant,
+    /// What waits to be said.
+    out: Vec<(String, Bytes)>,
+}
+
+impl Link {
+    /// The link of the node whose couriers share `post`, to the others of this fleet. `None` if
+    /// `post` is of a process that is alone.
+    pub fn new(
+        post: Arc<Post>,
+        registry: Arc<Registry>,
+        changes: Arc<Changes>,
+        process: Arc<Process>,
+        address: BusAddress,
+        fleet: &str,
+    ) -> Option<Self> {
+        let node = post.abroad.as_ref()?.node;
+        let watched = changes.abroad();
+        watched.watch(true);
+        Some(Self {
+            post,
+            registry,
+            changes,
+            process,
+            watched,
+            address,
+            channel: format!("tmws:{fleet}"),
+            node,
+            peers: HashMap::new(),
+            told: 0,
+            sent: HashMap::new(),
+            heard_self: Instant::now(),
+            out: Vec::new(),
+        })
+    }
+
+    /// Keeps the link up, until `stop` says that this node goes; then the others are told.
+    pub async fn run(mut self, mut stop: mpsc::Receiver<()>) {
+        loop {
+            let own = self.channel_of(self.node);
+            let channels = [self.channel.as_str(), own.as_str()];
+            let failure = tokio::select! {
+                connected = redis::connect(&self.address, &channels) => match connected {
+                    Ok((publisher, mut listener)) => {
+                        tokio::select! {
+                            failure = self.serve(&publisher, &mut listener) => failure,
+                            _ = stop.recv() => return self.leave(&publisher).await,
+                        }
+                    }
+                    Err(error) => error,
+                },
+                _ = stop.recv() => return,
+            };
+            self.down(&failure);
+            tokio::select! {
+                () = sleep(RETRY) => {}
+                _ = stop.recv() => return,
+            }
+        }
+    }
+
+    pub(super) fn abroad(&self) -> Option<&Abroad> {
+        self.post.abroad.as_ref()
+    }
+
+    fn channel_of(&self, node: Uuid) -> String {
+        format!("{}:{node}", self.channel)
+    }
+
+    fn down(&mut self, failure: &BusError) {
+        if let Some(abroad) = self.abroad() {
+            abroad.set_up(false);
+            while abroad.take().is_some() {}
+        }
+        if self.process.nodes_failure().is_none() {
+            tracing::error!(%failure, "other nodes cannot be reached");
+        }
+        self.process.set_nodes_failure(Some(failure.to_string()));
+    }
+
+    fn up(&mut self) {
+        self.out.clear();
+        self.heard_self = Instant::now();
+        let now = Instant::now();
+        for peer in self.peers.values_mut() {
+            peer.doubt(now);
+            peer.hear(now);
+        }
+        let was_down = self.process.nodes_failure().is_some();
+        let missed = self
+            .abroad()
+            .is_some_and(|abroad| abroad.take_dropped() || was_down);
+        if let Some(abroad) = self.abroad() {
+            abroad.set_up(true);
+        }
+        self.process.set_nodes_failure(None);
+        self.to_all(Saying::Hello { missed });
+        if was_down {
+            tracing::info!("other nodes can be reached");
+            self.catch_up(false);
+        }
+    }
+
+    /// Something that was sent to this node's sessions may not have been heard of.
+    pub(super) fn catch_up(&self, volatile: bool) {
+        self.post.leave_all(|| Letter::CatchUp { volatile });
+    }
+
+    async fn serve(&mut self, publisher: &Publisher, listener: &mut Listener) -> BusError {
+        self.up();
+        let wake = self.abroad().map(Abroad::wake).unwrap_or_default();
+        let watched = Arc::clone(&self.watched);
+        let mut beat = interval(Duration::from_millis(BEAT_MS));
+        loop {
+            self.gather();
+            if !self.out.is_empty()
+                && let Err(error) = publisher.publish(std::mem::take(&mut self.out)).await
+            {
+                return error;
+            }
+            for _ in 0..HEARD_AT_ONCE {
+                match listener.heard() {
+                    Ok(Some(message)) => self.hear(&message),
+                    Ok(None) => break,
+                    Err(error) => return error,
+                }
+            }
+            if !self.out.is_empty() {
+                continue;
+            }
+            tokio::select! {
+                heard = listener.next() => match heard {
+                    Ok(message) => self.hear(&message),
+                    Err(error) => return error,
+                },
+                () = wake.notified() => {}
+                news = watched.next() => self.tell_change(news),
+                _ = beat.tick() => {
+                    let patience = Duration::from_secs(BUS_SECONDS_MAX);
+                    if self.heard_self.elapsed() > patience {
+                        return BusError::Silent;
+                    }
+                    self.beat();
+                }
+            }
+        }
+    }
+
+    /// Tells the others that this node goes; whoever cannot be told notices it by its silence.
+    async fn leave(mut self, publisher: &Publisher) {
+        self.gather();
+        self.to_all(Saying::Goodbye);
+        if let Err(error) = publisher.publish(std::mem::take(&mut self.out)).await {
+            tracing::debug!(%error, "other nodes were not told of the stop");
+        }
+    }
+
+    /// Collects what is to be said.
+    fn gather(&mut self) {
+        let notes = self.post.directory.lock().take_notes();
+        for notes in notes.chunks(BUS_ITEMS_MAX) {
+            self.to_all(Saying::Sessions(notes.to_vec()));
+        }
+        let notes = self.registry.take_notes();
+        for notes in notes.chunks(BUS_ITEMS_MAX) {
+            let notes = notes.iter().map(|(agent, is)| (Agent::from(agent), *is));
+            self.to_all(Saying::Presence(notes.collect()));
+        }
+        for _ in 0..LETTERS_AT_ONCE {
+            let Some((node, saying, texts)) = self.abroad().and_then(Abroad::take) else {
+                return;
+            };
+            self.to_one(node, saying, &texts);
+        }
+        // There may be more.
+        if let Some(abroad) = self.abroad() {
+            abroad.wake().notify_one();
+        }
+    }
+
+    fn tell_change(&mut self, news: News) {
+        let changed = match news {
+            News::Lost | News::Change(Change::Memories) => Changed::Memories,
+            News::Change(Change::Memory { namespace, id }) => Changed::Memory { namespace, id },
+            News::Change(Change::Agent(agent)) => Changed::Agent((&agent).into()),
+            News::Change(Change::McpTask { owner, id }) => Changed::McpTask {
+                owner: (&owner).into(),
+                id,
+            },
+            // Every node has its own.
+            News::Change(Change::Tools | Change::Prompts) => return,
+        };
+        self.to_all(Saying::Changes(vec![changed]));
+    }
+
+    fn beat(&mut self) {
+        let sent = self.sent.iter();
+        let sent = sent
+            .map(|(node, (number, volatile))| (*node, *number, *volatile))
+            .collect();
+        self.to_all(Saying::Beat { sent });
+        self.forget_silent();
+    }
+
+    pub(super) fn to_all(&mut self, saying: Saying) {
+        self.told += 1;
+        let head = Head {
+            version: VERSION,
+            from: self.node,
+            number: self.told,
+            saying,
+            texts: Vec::new(),
+        };
+        let message = wire::written(&head, &[]);
+        self.out.push((self.channel.clone(), message));
+    }
+
+    pub(super) fn to_one(&mut self, node: Uuid, saying: Saying, texts: &[Arc<Parcel>]) {
+        let sent = self.sent.entry(node).or_default();
+        sent.0 += 1;
+        if let Saying::Offers { to, .. } = &saying {
+            sent.1 += to.iter().filter(|offered| offered.key.is_none()).count() as u64;
+        }
+        let head = Head {
+            version: VERSION,
+            from: self.node,
+            number: sent.0,
+            saying,
+            texts: texts.iter().map(|text| text.text.len() as u32).collect(),
+        };
+        let message = wire::written(&head, texts);
+        self.out.push((self.channel_of(node), message));
+    }
+
+    pub(super) fn forget_node(&mut self, node: Uuid) {
+        self.peers.remove(&node);
+        self.sent.remove(&node);
+        if let Some(abroad) = self.abroad() {
+            abroad.set_heard(node, false);
+        }
+        self.post.directory.lock().forget(node);
+        self.registry.set_elsewhere(node, Default::default());
+    }
+}

@@ -1,0 +1,117 @@
+//! Services that a fleet shares, and the nodes of one.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Server, agent, launch};
+
+/// One of `tests/services`.
+pub(crate) struct Service {
+    kind: &'static str,
+    name: String,
+}
+
+impl Service {
+    /// One of one's own, unless the name is `shared`.
+    pub(crate) fn new(kind: &'static str, name: &str) -> Self {
+        Self {
+            kind,
+            name: name.to_owned(),
+        }
+    }
+
+    fn run(&self, command: &str) -> String {
+        let script = format!(
+            "{}/tests/services/{}",
+            env!("CARGO_MANIFEST_DIR"),
+            self.kind
+        );
+        let output = Command::new(script)
+            .args([command, &self.name])
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Starts it, or brings it back, and tells its URL.
+    pub(crate) fn up(&self) -> String {
+        self.run("up")
+    }
+
+    /// Kills it.
+    pub(crate) fn kill(&self) {
+        let pid: i32 = self.run("pid").parse().unwrap();
+        // SAFETY: the process is the service that this test has started.
+        assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0);
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if self.name != "shared" {
+            self.run("down");
+        }
+    }
+}
+
+/// A new database of the server that the tests share.
+pub(crate) fn database() -> String {
+    let url = std::env::var("POSTGRES_TEST_URL")
+        .unwrap_or_else(|_| Service::new("postgres", "shared").up());
+    database_of(&url)
+}
+
+/// A new database of this server.
+pub(crate) fn database_of(url: &str) -> String {
+    let name = format!("server_{}", uuid::Uuid::new_v4().simple());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
+            .await
+            .unwrap();
+        let connection = tokio::spawn(connection);
+        client
+            .batch_execute(&format!("CREATE DATABASE {name}"))
+            .await
+            .unwrap();
+        drop(client);
+        connection.await.unwrap().unwrap();
+    });
+    let (server, _) = url.rsplit_once('/').unwrap();
+    format!("{server}/{name}")
+}
+
+/// A node over this database and this Redis.
+pub(crate) fn node(io: &str, database: &str, redis: &str) -> Server {
+    let flags = [
+        "--io",
+        io,
+        "--shards",
+        "2",
+        "--database-url",
+        database,
+        "--redis-url",
+        redis,
+    ];
+    launch(&flags).start()
+}
+
+/// Waits until a node knows that it can, or cannot, reach the others.
+pub(crate) async fn until_health(server: &Server, status: &str) -> Value {
+    let mut client = agent(server, "watcher").await;
+    for _ in 0..200 {
+        let health = client.result("system/health", json!({})).await;
+        if health["status"] == status {
+            return health;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("the node does not become {status}");
+}
