@@ -116,6 +116,7 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
         store: Rc::clone(&store),
         meaning: Arc::clone(&meaning),
         upkeep,
+        post: Arc::clone(&post),
         switches,
         settings: config.upkeep,
         session_window: config.reconnect_window,
@@ -128,7 +129,7 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
     let link = match &config.redis {
         Some(url) => {
             let parts = (Arc::clone(&post), registry, changes, Arc::clone(&process));
-            nodes::join(url, &*store, parts).await?
+            nodes::join(url, &*store, parts, config.reconnect_window).await?
         }
         None => None,
     };

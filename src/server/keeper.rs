@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::{ServerError, boot};
 use crate::config;
 use crate::config::limits::{NODE_SIGN_SECONDS, NODE_SILENT_SECONDS};
+use crate::delivery::courier::Post;
 use crate::domain::memory::RELEVANCE_HALF_LIFE;
 use crate::domain::{NewVector, Retention};
 use crate::embed::{Embedder, State};
@@ -46,6 +47,7 @@ pub(super) struct Keeper {
     pub(super) store: Rc<dyn Store>,
     pub(super) meaning: Arc<Meaning>,
     pub(super) upkeep: Arc<Upkeep>,
+    pub(super) post: Arc<Post>,
     pub(super) switches: mpsc::UnboundedReceiver<Switch>,
     pub(super) settings: config::Upkeep,
     /// Time for which a session may be taken up again.
@@ -224,6 +226,10 @@ impl Keeper {
                     break;
                 }
             }
+        }
+        if sum.is_some_and(|report| report.queues > 0) {
+            // Nobody else knows what has come into the inboxes.
+            self.post.catch_up();
         }
         self.upkeep.add(sum);
         if let Some(report) = sum.filter(|report| *report != Default::default()) {

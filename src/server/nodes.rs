@@ -32,6 +32,7 @@ pub(super) async fn join(
     url: &Secret,
     store: &dyn Store,
     (post, registry, changes, process): Parts,
+    window: Duration,
 ) -> Result<Option<Joined>, ServerError> {
     let address = BusAddress::parse(url.reveal())?;
     let secret = store.session_secret().await.map_err(ServerError::State)?;
@@ -44,7 +45,7 @@ pub(super) async fn join(
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    let link = Link::new(post, registry, changes, process, address, &fleet);
+    let link = Link::new(post, registry, changes, process, (address, &fleet), window);
     Ok(link.map(|link| {
         let (stop, stopped) = mpsc::channel(1);
         let task = tokio::task::spawn_local(link.run(stopped));

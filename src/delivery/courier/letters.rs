@@ -142,6 +142,21 @@ impl Post {
         }
     }
 
+    /// A message was stored in the inbox of an agent that has no session, as far as is known here.
+    pub(super) fn note_inbox(&self, agent: &AgentKey) {
+        if let Some(abroad) = &self.abroad {
+            abroad.note_inbox(agent);
+        }
+    }
+
+    /// Has every session look for what the store has for it: messages were returned to inboxes.
+    pub fn catch_up(&self) {
+        self.leave_all(|| Letter::CatchUp { volatile: false });
+        if let Some(abroad) = &self.abroad {
+            abroad.ring_all();
+        }
+    }
+
     /// Says something to another node, as far as it can be reached.
     pub(super) fn say(&self, node: Uuid, saying: Saying, texts: Vec<Arc<Parcel>>) {
         if let Some(abroad) = &self.abroad {

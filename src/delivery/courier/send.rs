@@ -64,10 +64,9 @@ pub enum SendError {
 /// The sessions of one agent that get a copy; its inbox does if there are none.
 type Recipient = (AgentKey, Vec<Listed>);
 
-/// Where a message goes, and who serves those destinations that are sessions.
-fn destinations(recipients: Vec<Recipient>) -> (Vec<Destination>, Vec<Option<Home>>) {
+/// Where a message goes.
+fn destinations(recipients: Vec<Recipient>) -> Vec<Destination> {
     let mut to = Vec::with_capacity(recipients.len());
-    let mut homes = Vec::with_capacity(recipients.len());
     for (agent, sessions) in recipients {
         if sessions.is_empty() {
             to.push(Destination {
@@ -76,7 +75,6 @@ fn destinations(recipients: Vec<Recipient>) -> (Vec<Destination>, Vec<Option<Hom
                 node: None,
                 begun: false,
             });
-            homes.push(None);
         }
         for listed in sessions {
             to.push(Destination {
@@ -88,16 +86,9 @@ fn destinations(recipients: Vec<Recipient>) -> (Vec<Destination>, Vec<Option<Hom
                 },
                 begun: listed.connected,
             });
-            homes.push(Some(listed.home));
         }
     }
-    (to, homes)
-}
-
-/// Has it sessions on other nodes?
-fn is_elsewhere((_, sessions): &Recipient) -> bool {
-    let is_elsewhere = |listed: &Listed| matches!(listed.home, Home::Node(_));
-    sessions.iter().any(is_elsewhere)
+    to
 }
 
 /// One message on its way to its sessions, written once.
@@ -147,14 +138,14 @@ impl Courier {
             return Ok(sent);
         }
         if self.is_stored(&sending, &recipients) {
-            let (to, homes) = destinations(recipients);
+            let to = destinations(recipients);
             let new = NewMessage {
                 message: Arc::clone(&sending.message),
                 to: to.clone(),
             };
             let mut posted = self.store.post_messages(vec![new]).await?;
             let keys = posted.pop().unwrap_or(Err(StoreError::Busy))?;
-            self.offer_stored(&sending.message, to, homes, keys);
+            self.offer_stored(&sending.message, to, keys);
         } else {
             self.note_volatile().await?;
             self.offer_volatile(&sending.message, recipients);
@@ -164,9 +155,12 @@ impl Courier {
 
     /// Is it stored? What is in memory only and cannot reach its node would be lost without a trace.
     fn is_stored(&self, sending: &Sending, recipients: &[Recipient]) -> bool {
-        let abroad = self.post.abroad.as_ref();
-        let is_cut_off = abroad.is_some_and(|abroad| !abroad.is_up());
-        sending.durable || (is_cut_off && recipients.iter().any(is_elsewhere))
+        let is_cut_off = |listed: &Listed| match (listed.home, &self.post.abroad) {
+            (Home::Node(node), Some(abroad)) => !abroad.reaches(node),
+            _ => false,
+        };
+        let mut sessions = recipients.iter().flat_map(|(_, sessions)| sessions);
+        sending.durable || sessions.any(is_cut_off)
     }
 
     /// Sends a message unless one was sent under `key`. What is in memory only is noted before it is
@@ -179,7 +173,7 @@ impl Courier {
     ) -> Result<Sent, SendError> {
         let message = &sending.message;
         let count = recipients.len() as u64;
-        let ((to, homes), volatile) = if self.is_stored(sending, &recipients) {
+        let (to, volatile) = if self.is_stored(sending, &recipients) {
             (destinations(recipients), Vec::new())
         } else {
             (<_>::default(), recipients)
@@ -193,7 +187,7 @@ impl Courier {
         };
         let posted = self.store.post_once(key, new, count).await?;
         if let Some(keys) = posted.keys {
-            self.offer_stored(message, to, homes, keys);
+            self.offer_stored(message, to, keys);
             self.offer_volatile(message, volatile);
         }
         Ok(Sent {
@@ -232,28 +226,33 @@ impl Courier {
         recipients
     }
 
-    /// Offers a message that is stored, by the keys of its deliveries.
-    fn offer_stored(
-        self: &Rc<Self>,
-        message: &Arc<Message>,
-        to: Vec<Destination>,
-        homes: Vec<Option<Home>>,
-        keys: Vec<i64>,
-    ) {
+    /// Offers a message that is stored, by the keys of its deliveries: to where the sessions are now,
+    /// since one may have gone to another node while it was stored.
+    fn offer_stored(self: &Rc<Self>, message: &Arc<Message>, to: Vec<Destination>, keys: Vec<i64>) {
+        let places: Vec<Option<Home>> = {
+            let directory = self.post.directory.lock();
+            let sessions = to.iter().map(|destination| destination.session);
+            let place = |session: Option<Uuid>| directory.place(session?);
+            sessions.map(place).collect()
+        };
         let mut round = Round::new(message);
-        for ((destination, home), key) in to.into_iter().zip(homes).zip(keys) {
+        for ((destination, place), key) in to.into_iter().zip(places).zip(keys) {
             let Destination {
                 agent,
                 session,
                 begun,
                 ..
             } = destination;
-            match (session, home) {
-                (Some(session), Some(home)) => {
-                    self.give(&mut round, home, session, agent, Some((key, begun)));
+            match (session, place) {
+                (Some(session), Some(place)) => {
+                    self.give(&mut round, place, session, agent, Some((key, begun)));
                 }
+                (Some(session), None) => self.find_owner(session, agent),
                 // Somebody may have come while it was stored.
-                _ => self.tell_news(&agent),
+                (None, _) => {
+                    self.post.note_inbox(&agent);
+                    self.tell_news(&agent);
+                }
             }
         }
         self.end_round(round);

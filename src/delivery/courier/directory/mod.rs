@@ -15,7 +15,7 @@ use crate::domain::AgentKey;
 
 mod notes;
 
-pub(super) use notes::Note;
+pub(super) use notes::{Note, Taken};
 
 /// Who serves a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,6 +147,12 @@ impl Directory {
             Some(Home::Shard(shard)) => Some(shard),
             _ => self.claims.get(&session).copied(),
         }
+    }
+
+    /// Where what is for a session goes.
+    pub(super) fn place(&self, session: Uuid) -> Option<Home> {
+        let entrance = self.entrance(session).map(Home::Shard);
+        entrance.or_else(|| self.home(session))
     }
 
     /// Another node serves a session from now on that a shard of this process has had.

@@ -26,22 +26,35 @@ pub(in crate::delivery::courier) struct State {
     pub(in crate::delivery::courier) topics: Vec<Box<str>>,
 }
 
+/// What a note has changed.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::delivery::courier) enum Taken {
+    /// Nothing that matters to messages on their way.
+    Known,
+    /// A session of this agent was not known.
+    New(AgentKey),
+    /// The session was on another node before: what was sent there may not have come along.
+    Moved,
+    /// A shard of this process has the session as well: one of the two is wrong.
+    Disputed,
+}
+
 impl Directory {
-    /// Takes in what a node tells of its sessions. True if a shard of this process has the session
-    /// as well: one of the two is wrong.
-    pub(in crate::delivery::courier) fn take_note(&mut self, node: Uuid, note: Note) -> bool {
-        let known = self.sessions.get(&note.session);
-        if let Some(known) = known {
-            match known.home {
-                Home::Shard(_) => return note.state.is_some(),
-                // The one who serves it now has told more.
-                Home::Node(other) if other != node && note.state.is_none() => return false,
-                Home::Node(_) => {}
+    /// Takes in what a node tells of its sessions.
+    pub(in crate::delivery::courier) fn take_note(&mut self, node: Uuid, note: Note) -> Taken {
+        let before = self.sessions.get(&note.session).map(|known| known.home);
+        match before {
+            Some(Home::Shard(_)) if note.state.is_some() => return Taken::Disputed,
+            Some(Home::Shard(_)) => return Taken::Known,
+            // The one who serves it now has told more.
+            Some(Home::Node(other)) if other != node && note.state.is_none() => {
+                return Taken::Known;
             }
+            _ => {}
         }
         self.remove(note.session);
         let Some(state) = note.state else {
-            return false;
+            return Taken::Known;
         };
         let agent = AgentKey {
             namespace: note.namespace,
@@ -55,13 +68,45 @@ impl Directory {
         sessions.push(note.session);
         let known = Known {
             home: Home::Node(node),
-            agent,
+            agent: agent.clone(),
             connected: state.connected,
             listed: state.listed,
             topics: state.topics.into_iter().collect(),
         };
         self.sessions.insert(note.session, known);
-        false
+        match before {
+            None => Taken::New(agent),
+            Some(Home::Node(other)) if other != node => Taken::Moved,
+            Some(_) => Taken::Known,
+        }
+    }
+
+    /// A node has gone, and its sessions may turn up on others: they are absent. Answers sessions of
+    /// shards here whose agents had some there, which may have to see to their messages.
+    pub(in crate::delivery::courier) fn lose(&mut self, node: Uuid) -> Vec<(Uuid, usize)> {
+        let mut agents = Vec::new();
+        for known in self.sessions.values_mut() {
+            if known.home == Home::Node(node) {
+                known.connected = false;
+                agents.push(known.agent.clone());
+            }
+        }
+        self.here(&agents)
+    }
+
+    /// The sessions of these agents on shards here.
+    fn here(&self, agents: &[AgentKey]) -> Vec<(Uuid, usize)> {
+        let sessions = agents.iter().filter_map(|agent| self.agents.get(agent));
+        let here = sessions.flatten().filter_map(|session| {
+            let Home::Shard(shard) = self.home(*session)? else {
+                return None;
+            };
+            Some((*session, shard))
+        });
+        let mut here: Vec<_> = here.collect();
+        here.sort_unstable();
+        here.dedup();
+        here
     }
 
     /// Forgets the sessions of a node.

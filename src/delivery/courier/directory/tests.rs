@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Directory, Home};
+use super::{Directory, Home, Taken};
 use crate::domain::AgentKey;
 
 #[test]
@@ -41,7 +41,7 @@ fn nodes_learn_of_each_other_and_notice_when_both_have_a_session() {
     here.enter(session, &agent, 0);
     here.subscribe(session, "news");
     for note in here.take_notes() {
-        assert!(!there.take_note(node, note));
+        assert_ne!(there.take_note(node, note), Taken::Disputed);
     }
     assert_eq!(there.home(session), Some(Home::Node(node)));
     let (namespace, news) = (&agent.namespace, "news");
@@ -52,7 +52,10 @@ fn nodes_learn_of_each_other_and_notice_when_both_have_a_session() {
     let [note] = &there.take_notes()[..] else {
         panic!("one note");
     };
-    assert!(here.take_note(Uuid::new_v4(), note.clone()));
+    assert_eq!(
+        here.take_note(Uuid::new_v4(), note.clone()),
+        Taken::Disputed
+    );
     here.hand_over(session, node);
     here.leave(session);
     assert!(here.take_notes().is_empty() && here.home(session).is_some());

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam::queue::SegQueue;
 use parking_lot::Mutex;
@@ -11,7 +11,7 @@ use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
 use super::wire::{Handed, Saying};
-use crate::config::limits::{LETTERS_ABROAD_MAX, RELEASE_MS_MAX};
+use crate::config::limits::{LETTERS_ABROAD_MAX, PEER_SILENT_SECONDS, RELEASE_MS_MAX};
 use crate::delivery::queue::Parcel;
 use crate::domain::AgentKey;
 
@@ -34,6 +34,11 @@ pub(in crate::delivery::courier) struct Abroad {
     dropped: AtomicBool,
     /// The nodes that are heard.
     peers: Mutex<HashSet<Uuid>>,
+    /// Agents into whose inboxes messages went, and when: a session of theirs that turns up on another
+    /// node may have looked before.
+    inboxes: Mutex<HashMap<AgentKey, Instant>>,
+    /// Every session of the fleet is to look into the store.
+    rings_all: AtomicBool,
     /// Sessions that were asked for.
     releases: Mutex<HashMap<Uuid, oneshot::Sender<Option<HandedOver>>>>,
 }
@@ -48,6 +53,8 @@ impl Abroad {
             is_up: AtomicBool::new(false),
             dropped: AtomicBool::new(false),
             peers: Mutex::default(),
+            inboxes: Mutex::default(),
+            rings_all: AtomicBool::new(false),
             releases: Mutex::default(),
         }
     }
@@ -57,8 +64,12 @@ impl Abroad {
         Arc::clone(&self.wake)
     }
 
-    /// Can other nodes be reached?
-    pub(in crate::delivery::courier) fn is_up(&self) -> bool {
+    /// Can a node be reached, as far as is known?
+    pub(in crate::delivery::courier) fn reaches(&self, node: Uuid) -> bool {
+        self.is_up() && self.peers.lock().contains(&node)
+    }
+
+    fn is_up(&self) -> bool {
         self.is_up.load(Ordering::Acquire)
     }
 
@@ -78,6 +89,32 @@ impl Abroad {
         } else {
             peers.remove(&node);
         }
+    }
+
+    /// A message was stored in the inbox of an agent.
+    pub(in crate::delivery::courier) fn note_inbox(&self, agent: &AgentKey) {
+        self.inboxes.lock().insert(agent.clone(), Instant::now());
+    }
+
+    /// Was one not long ago?
+    pub(super) fn has_noted(&self, agent: &AgentKey) -> bool {
+        self.inboxes.lock().contains_key(agent)
+    }
+
+    /// Forgets what every node has heard of sessions since.
+    pub(super) fn forget_inboxes(&self) {
+        let age = Duration::from_secs(PEER_SILENT_SECONDS);
+        self.inboxes.lock().retain(|_, at| at.elapsed() < age);
+    }
+
+    /// Has every session of the fleet look into the store.
+    pub(in crate::delivery::courier) fn ring_all(&self) {
+        self.rings_all.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn take_ring(&self) -> bool {
+        self.rings_all.swap(false, Ordering::AcqRel)
     }
 
     /// Does the bus have more to do than it should?
@@ -113,7 +150,7 @@ impl Abroad {
         session: Uuid,
         agent: &AgentKey,
     ) -> Option<HandedOver> {
-        if !self.is_up() || !self.peers.lock().contains(&node) {
+        if !self.reaches(node) {
             return None;
         }
         let request = Uuid::new_v4();

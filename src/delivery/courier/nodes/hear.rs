@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use uuid::Uuid;
 
+use super::super::directory::{Home, Taken};
 use super::super::letters::Letter;
 use super::link::Link;
 use super::peers::{Heard, Peer};
@@ -38,9 +39,10 @@ impl Link {
         }
         let from = head.from;
         if let Saying::Goodbye = head.saying {
-            return self.forget_node(from);
+            return self.lose_node(from);
         }
         if !self.peers.contains_key(&from) {
+            self.lost.remove(&from);
             self.peers.insert(from, Peer::new(now));
             if let Some(abroad) = self.abroad() {
                 abroad.set_heard(from, true);
@@ -63,6 +65,7 @@ impl Link {
             saying @ (Saying::Beat { .. }
             | Saying::Sessions(_)
             | Saying::Presence(_)
+            | Saying::CatchUp
             | Saying::Changes(_)) => {
                 let heard = peer.told(head.number, now);
                 if let Saying::Beat { sent } = &saying {
@@ -101,12 +104,11 @@ impl Link {
             Saying::Sessions(notes) => {
                 for note in notes {
                     let session = note.session;
-                    let is_disputed = self.post.directory.lock().take_note(from, note);
-                    if is_disputed {
-                        self.dispute(session);
-                    }
+                    let taken = self.post.directory.lock().take_note(from, note);
+                    self.noted(from, session, taken);
                 }
             }
+            Saying::CatchUp => self.catch_up(false),
             Saying::Presence(notes) => {
                 for (agent, is_there) in notes {
                     self.registry.note_elsewhere(from, agent.into(), is_there);
@@ -121,10 +123,17 @@ impl Link {
         }
     }
 
-    fn dispute(&self, session: Uuid) {
-        let entrance = self.post.directory.lock().entrance(session);
-        if let Some(shard) = entrance {
-            self.post.leave(shard, Letter::Disputed(session));
+    /// Sees to messages that were sent before it was known where the session is.
+    fn noted(&mut self, node: Uuid, session: Uuid, taken: Taken) {
+        match taken {
+            Taken::Known => {}
+            Taken::Disputed => self.pass(session, Letter::Disputed(session)),
+            Taken::Moved => self.to_one(node, Saying::Ring(session), &[]),
+            Taken::New(agent) => {
+                if self.abroad().is_some_and(|abroad| abroad.has_noted(&agent)) {
+                    self.to_one(node, Saying::Ring(session), &[]);
+                }
+            }
         }
     }
 
@@ -257,20 +266,18 @@ impl Link {
             std::mem::take(&mut peer.sessions),
             std::mem::take(&mut peer.present),
         );
-        let mut disputed = Vec::new();
+        let mut changed = Vec::new();
         {
             // At once: in between, its agents would seem to be gone.
             let mut directory = self.post.directory.lock();
             directory.forget(from);
             for note in sessions {
                 let session = note.session;
-                if directory.take_note(from, note) {
-                    disputed.push(session);
-                }
+                changed.push((session, directory.take_note(from, note)));
             }
         }
-        for session in disputed {
-            self.dispute(session);
+        for (session, taken) in changed {
+            self.noted(from, session, taken);
         }
         let present = present.into_iter().map(Into::into).collect();
         self.registry.set_elsewhere(from, present);
@@ -308,9 +315,7 @@ impl Link {
                 let agent = agent.into();
                 self.post.leave(0, Letter::Stray { session, agent });
             }
-            (None, None, Some(super::super::directory::Home::Node(node)))
-                if !common.is_forwarded && node != from =>
-            {
+            (None, None, Some(Home::Node(node))) if !common.is_forwarded && node != from => {
                 let saying = Saying::Offers {
                     id: common.parcel.id,
                     priority,
@@ -335,17 +340,6 @@ impl Link {
         let entrance = self.post.directory.lock().entrance(session);
         if let Some(shard) = entrance {
             self.post.leave(shard, letter);
-        }
-    }
-
-    pub(super) fn forget_silent(&mut self) {
-        let now = Instant::now();
-        let peers = self.peers.iter();
-        let silent = peers.filter(|(_, peer)| peer.is_silent(now));
-        let silent: Vec<Uuid> = silent.map(|(node, _)| *node).collect();
-        for node in silent {
-            tracing::warn!(%node, "a node is not heard of any more");
-            self.forget_node(node);
         }
     }
 }

@@ -42,6 +42,10 @@ pub struct Link {
     pub(super) told: u64,
     /// How much was said to each node, and how many messages in memory only were among it.
     sent: HashMap<Uuid, (u64, u64)>,
+    /// Nodes that have gone, and when.
+    pub(super) lost: HashMap<Uuid, Instant>,
+    /// So long their sessions may be resumed.
+    window: Duration,
     /// When this node last heard itself.
     pub(super) heard_self: Instant,
     /// What waits to be said.
@@ -49,15 +53,15 @@ pub struct Link {
 }
 
 impl Link {
-    /// The link of the node whose couriers share `post`, to the others of this fleet. `None` if
-    /// `post` is of a process that is alone.
+    /// The link of the node whose couriers share `post`, to the others of this fleet. Sessions may be
+    /// resumed within `window`. `None` if `post` is of a process that is alone.
     pub fn new(
         post: Arc<Post>,
         registry: Arc<Registry>,
         changes: Arc<Changes>,
         process: Arc<Process>,
-        address: BusAddress,
-        fleet: &str,
+        (address, fleet): (BusAddress, &str),
+        window: Duration,
     ) -> Option<Self> {
         let node = post.abroad.as_ref()?.node;
         let watched = changes.abroad();
@@ -74,6 +78,8 @@ impl Link {
             peers: HashMap::new(),
             told: 0,
             sent: HashMap::new(),
+            lost: HashMap::new(),
+            window,
             heard_self: Instant::now(),
             out: Vec::new(),
         })
@@ -206,6 +212,9 @@ impl Link {
         for notes in notes.chunks(BUS_ITEMS_MAX) {
             self.to_all(Saying::Sessions(notes.to_vec()));
         }
+        if self.abroad().is_some_and(Abroad::take_ring) {
+            self.to_all(Saying::CatchUp);
+        }
         let notes = self.registry.take_notes();
         for notes in notes.chunks(BUS_ITEMS_MAX) {
             let notes = notes.iter().map(|(agent, is)| (Agent::from(agent), *is));
@@ -244,7 +253,11 @@ impl Link {
             .map(|(node, (number, volatile))| (*node, *number, *volatile))
             .collect();
         self.to_all(Saying::Beat { sent });
-        self.forget_silent();
+        self.lose_silent();
+        self.forget_lost();
+        if let Some(abroad) = self.abroad() {
+            abroad.forget_inboxes();
+        }
     }
 
     pub(super) fn to_all(&mut self, saying: Saying) {
@@ -277,13 +290,38 @@ impl Link {
         self.out.push((self.channel_of(node), message));
     }
 
-    pub(super) fn forget_node(&mut self, node: Uuid) {
+    /// A node has gone. Its sessions may turn up elsewhere as long as they may be resumed.
+    pub(super) fn lose_node(&mut self, node: Uuid) {
         self.peers.remove(&node);
         self.sent.remove(&node);
+        self.lost.insert(node, Instant::now());
         if let Some(abroad) = self.abroad() {
             abroad.set_heard(node, false);
         }
-        self.post.directory.lock().forget(node);
+        let here = self.post.directory.lock().lose(node);
+        for (session, shard) in here {
+            self.post.leave(shard, Letter::Ring(session));
+        }
         self.registry.set_elsewhere(node, Default::default());
+    }
+
+    fn lose_silent(&mut self) {
+        let now = Instant::now();
+        let peers = self.peers.iter();
+        let silent = peers.filter(|(_, peer)| peer.is_silent(now));
+        let silent: Vec<Uuid> = silent.map(|(node, _)| *node).collect();
+        for node in silent {
+            tracing::warn!(%node, "a node is not heard of any more");
+            self.lose_node(node);
+        }
+    }
+
+    /// Forgets the sessions that nobody may resume any more; what they had returns to inboxes.
+    fn forget_lost(&mut self) {
+        let window = self.window;
+        let over = self.lost.extract_if(|_, at| at.elapsed() > window);
+        for (node, _) in over {
+            self.post.directory.lock().forget(node);
+        }
     }
 }

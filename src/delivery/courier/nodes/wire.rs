@@ -46,6 +46,8 @@ pub(in crate::delivery::courier) enum Saying {
     Presence(Vec<(Agent, bool)>),
     /// To all: what has changed in the store.
     Changes(Vec<Changed>),
+    /// To all: messages were returned to inboxes.
+    CatchUp,
     /// To one: tell me everything.
     Tell,
     /// To one: everything of its sessions, up to this number of what it says to all; in parts.
