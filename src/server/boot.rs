@@ -123,9 +123,10 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
         cores: cores.len(),
         target: None,
     };
-    drop(tokio::task::spawn_local(keeper::keep_node(Rc::clone(
-        &store,
-    ))));
+    drop(tokio::task::spawn_local(keeper::keep_node(
+        Rc::clone(&store),
+        Arc::clone(&post),
+    )));
     let link = match &config.redis {
         Some(url) => {
             let parts = (Arc::clone(&post), registry, changes, Arc::clone(&process));

@@ -4,6 +4,7 @@
 //! Invariants: nothing of it holds a request up; each piece of work is small, so that a stop waits
 //! for none; whatever fails is tried again later.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,13 +58,22 @@ pub(super) struct Keeper {
     pub(super) target: Option<Embedder>,
 }
 
-/// Says again and again that this node lives, so that others leave its sessions alone; a store that
-/// cannot take it is asked at the next turn.
-pub(super) async fn keep_node(store: Rc<dyn Store>) {
+/// Says again and again that this node lives, so that others leave its sessions alone, and has sessions
+/// see to what nodes have left that are gone; a store that cannot answer is asked at the next turn.
+pub(super) async fn keep_node(store: Rc<dyn Store>, post: Arc<Post>) {
+    let mut gone = HashSet::new();
     loop {
         sleep(Duration::from_secs(NODE_SIGN_SECONDS)).await;
         if let Err(error) = store.keep_node().await {
             tracing::debug!(%error, "the store did not note that this node lives");
+        }
+        match store.left_agents(gone.iter().copied().collect()).await {
+            Ok(left) => {
+                let agents: Vec<_> = left.iter().map(|(_, agent)| agent.clone()).collect();
+                post.ring(&agents);
+                gone.extend(left.into_iter().map(|(node, _)| node));
+            }
+            Err(error) => tracing::debug!(%error, "nobody knows what other nodes have left"),
         }
     }
 }

@@ -143,6 +143,11 @@ pub trait Messages {
     /// The node that this store acts for.
     fn node(&self) -> Uuid;
 
+    /// Agents that have queues of nodes that are gone, with the node, but for the nodes `known`: what
+    /// waits there is for sessions of theirs that are here, which fill their queues again. The
+    /// embedded store has none: its sessions begin after every other node has gone.
+    fn left_agents(&self, known: Vec<Uuid>) -> Answer<Vec<(Uuid, AgentKey)>>;
+
     /// Says that this node lives, as opening the store does too. One that does not say so for
     /// [`crate::config::limits::NODE_SILENT_SECONDS`] is gone; in the embedded store every other
     /// one is, for one process holds it.

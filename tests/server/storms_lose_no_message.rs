@@ -54,6 +54,8 @@ struct World {
     overtaken: RefCell<Vec<(String, String, String)>>,
     recovered: Cell<(usize, usize)>,
     seed: Cell<u64>,
+    /// Where messages can be looked for.
+    database: RefCell<Option<String>>,
 }
 
 impl World {
@@ -275,14 +277,21 @@ async fn dead_letters(world: &World) -> HashSet<String> {
         let Some(mut client) = open(world, &[("X-Agent-ID", &name)]).await else {
             continue;
         };
-        let params = json!({"limit": 100});
-        // A store that is just coming back may not say; it is asked again.
-        let Some(page) = answer(&mut client, "dlq/list", params).await else {
-            continue;
-        };
-        let letters = page["result"]["dead_letters"].as_array();
-        for letter in letters.into_iter().flatten() {
-            ids.insert(letter["message_id"].as_str().unwrap().to_owned());
+        let mut cursor = None;
+        loop {
+            let params = json!({"limit": 100, "cursor": cursor});
+            // A store that is just coming back may not say; it is asked again.
+            let Some(page) = answer(&mut client, "dlq/list", params).await else {
+                break;
+            };
+            let letters = page["result"]["dead_letters"].as_array();
+            for letter in letters.into_iter().flatten() {
+                ids.insert(letter["message_id"].as_str().unwrap().to_owned());
+            }
+            cursor = page["result"]["next_cursor"].as_str().map(str::to_owned);
+            if cursor.is_none() {
+                break;
+            }
         }
     }
     ids
@@ -303,6 +312,7 @@ impl World {
             overtaken: RefCell::default(),
             recovered: Cell::default(),
             seed: Cell::new(0x5EED),
+            database: RefCell::default(),
         })
     }
 
@@ -337,7 +347,15 @@ impl World {
                     sleep(Duration::from_millis(100)).await;
                 };
                 world.receiving.set(false);
-                assert_eq!(missing, [], "acknowledged, and neither received nor dead");
+                let places = match &*world.database.borrow() {
+                    Some(url) if !missing.is_empty() => whereabouts(url, &missing).await,
+                    _ => String::new(),
+                };
+                assert_eq!(
+                    missing,
+                    [],
+                    "acknowledged, and neither received nor dead{places}"
+                );
             })
             .await;
         assert_eq!(*world.wrong.borrow(), Vec::<String>::new());
@@ -386,6 +404,36 @@ fn storms_lose_no_message() {
     });
 }
 
+/// Where the database has messages that were not received.
+async fn whereabouts(url: &str, missing: &[(usize, String)]) -> String {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let mut text = String::new();
+    let nodes = "SELECT id::text, (extract(epoch FROM now()) - seen_at / 1e6)::int FROM tmws.node";
+    for row in client.query(nodes, &[]).await.unwrap() {
+        let (id, age): (String, i32) = (row.get(0), row.get(1));
+        text += &format!("\nnode {id} seen {age} s ago");
+    }
+    let place = "SELECT coalesce(d.session::text, 'inbox'), coalesce(q.node::text, 'nobody'),
+            d.deliveries, d.copied, d.filled
+        FROM tmws.delivery d LEFT JOIN tmws.queue q ON q.session = d.session
+        WHERE d.message::text = $1";
+    for (client_number, id) in missing {
+        text += &format!("\nclient {client_number}, {id}:");
+        for row in client.query(place, &[id]).await.unwrap() {
+            let (session, node): (String, String) = (row.get(0), row.get(1));
+            let (deliveries, copied, filled): (i32, bool, bool) =
+                (row.get(2), row.get(3), row.get(4));
+            text += &format!(
+                " session {session} of {node}, {deliveries} deliveries, copied {copied}, filled {filled};"
+            );
+        }
+    }
+    text
+}
+
 /// What a fleet may lose for a while.
 #[derive(Clone, Copy)]
 enum Loss {
@@ -411,6 +459,7 @@ fn storms_over_several_nodes_lose_no_message() {
         let addresses = |servers: &[Server]| servers.iter().map(|server| server.ws).collect();
         let world = World::new(clients, disconnects);
         world.addresses.replace(addresses(&servers));
+        world.database.replace(Some(database_url.clone()));
         let mut losses = losses.clone();
         world
             .judge(async |world| {

@@ -11,6 +11,7 @@ on_every_store!(
     a_new_session_gets_the_inbox,
     what_absent_sessions_have_is_copied_once,
     originals_of_copies_do_not_come_back,
+    originals_whose_copies_come_back_to_them_are_kept,
     one_message_is_copied_once,
     closing_returns_the_rest_once,
     an_inbox_holds_a_message_once,
@@ -84,6 +85,25 @@ fn originals_of_copies_do_not_come_back(store: Backend) {
         fixture.fill(&alice(), Uuid::new_v4(), &[absent, new]).len(),
         1
     );
+}
+
+fn originals_whose_copies_come_back_to_them_are_kept(store: Backend) {
+    let fixture = store.open();
+    let [old, new] = [(); 2].map(|()| Uuid::new_v4());
+    let (_, original) = fixture.say("kept", queue(&alice(), old));
+    // The copy returns to the inbox, and meets its original.
+    assert_eq!(fixture.fill(&alice(), new, &[old]).len(), 1);
+    assert_eq!(fixture.close(&alice(), new), 1);
+    assert_eq!(fixture.fill(&alice(), old, &[]), []);
+    assert_eq!(keys(&fixture.resume(&alice(), old).waiting), [original]);
+    assert_eq!(fixture.close(&alice(), old), 1);
+    // The session with the copy is the absent one now.
+    assert_eq!(fixture.fill(&alice(), old, &[]).len(), 1);
+    assert_eq!(fixture.fill(&alice(), new, &[old]).len(), 1);
+    assert_eq!(fixture.fill(&alice(), old, &[new]).len(), 1);
+    assert_eq!(fixture.close(&alice(), new), 0);
+    assert_eq!(fixture.close(&alice(), old), 1);
+    assert_eq!(fixture.waits(&alice()), [("kept".into(), 0)]);
 }
 
 fn one_message_is_copied_once(store: Backend) {

@@ -157,6 +157,14 @@ impl Post {
         }
     }
 
+    /// Has the sessions of these agents that are here look for what the store has for them.
+    pub fn ring(&self, agents: &[AgentKey]) {
+        let here = self.directory.lock().here(agents);
+        for (session, shard) in here {
+            self.leave(shard, Letter::Ring(session));
+        }
+    }
+
     /// Says something to another node, as far as it can be reached.
     pub(super) fn say(&self, node: Uuid, saying: Saying, texts: Vec<Arc<Parcel>>) {
         if let Some(abroad) = &self.abroad {

@@ -95,7 +95,7 @@ impl Directory {
     }
 
     /// The sessions of these agents on shards here.
-    fn here(&self, agents: &[AgentKey]) -> Vec<(Uuid, usize)> {
+    pub(in crate::delivery::courier) fn here(&self, agents: &[AgentKey]) -> Vec<(Uuid, usize)> {
         let sessions = agents.iter().filter_map(|agent| self.agents.get(agent));
         let here = sessions.flatten().filter_map(|session| {
             let Home::Shard(shard) = self.home(*session)? else {

@@ -168,6 +168,10 @@ impl Messages for PostgresStore {
         self.shard.node
     }
 
+    fn left_agents(&self, known: Vec<Uuid>) -> Answer<Vec<(Uuid, AgentKey)>> {
+        self.read(async move |store: Self| nodes::left_agents(&store.shard, known).await)
+    }
+
     fn keep_node(&self) -> Answer<()> {
         self.write(async move |store: Self| nodes::keep_node(&store.shard).await)
     }

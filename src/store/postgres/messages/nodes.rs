@@ -1,11 +1,17 @@
 //! Nodes: that they live, what they have noted of themselves, and the secret that they share.
 
+use uuid::Uuid;
+
 use super::super::Shard;
+use super::super::failure::Failure;
 use super::super::pool::Transaction;
 use super::super::query::Query;
 use super::super::rows::{column, foreign};
 use super::super::scope::Scope;
-use crate::store::StoreError;
+use super::rows::agent_key;
+use crate::config::limits::NODE_SILENT_SECONDS;
+use crate::domain::AgentKey;
+use crate::store::{StoreError, message_rules as rules};
 
 /// Says that the shard's node lives, which may be new.
 pub(in crate::store::postgres) async fn begin_node(shard: &Shard) -> Result<(), StoreError> {
@@ -45,6 +51,24 @@ async fn say(shard: &Shard, sql: &'static str) -> Result<(), StoreError> {
         transaction.commit(vec![query]).await.map(drop)
     };
     shard.pool.transact(Scope::operator(), work).await
+}
+
+/// Agents that have queues of nodes that are gone and not `known`.
+pub(super) async fn left_agents(
+    shard: &Shard,
+    known: Vec<Uuid>,
+) -> Result<Vec<(Uuid, AgentKey)>, StoreError> {
+    let sql = "SELECT DISTINCT q.namespace, q.agent, q.node FROM queue q
+        WHERE q.node <> $1 AND NOT q.node = ANY($3)
+          AND NOT EXISTS (SELECT 1 FROM node n WHERE n.id = q.node AND n.seen_at > $2)";
+    let query = Query::new(sql)
+        .with(shard.node)
+        .with(rules::before(shard.now(), NODE_SILENT_SECONDS))
+        .with(known);
+    let answers = shard.pool.read(&Scope::operator(), vec![query]).await?;
+    let left = answers[0].iter();
+    let left = left.map(|row| Ok((column(row, 2)?, agent_key(row, 0)?)));
+    Ok(left.collect::<Result<_, Failure>>()?)
 }
 
 /// The secret of sessions.

@@ -15,11 +15,18 @@ use crate::domain::message::WAITING_MAX;
 use crate::domain::{AgentKey, Outline};
 use crate::store::{Looked, Queue, StoreError, message_rules as rules};
 
-/// Ends what waits in the inbox if its message is in the queue already.
-const DROP_DOUBLES: &str = "DELETE FROM delivery twice
-    WHERE namespace = $1 AND agent = $2 AND session IS NULL AND EXISTS (
-        SELECT 1 FROM delivery d WHERE d.message = twice.message
-        AND d.namespace = $1 AND d.agent = $2 AND d.session = $3)";
+/// Ends what waits in the inbox if its message is in the queue already: which may be an original whose
+/// copy has returned to the inbox, and is none from then on.
+const DROP_DOUBLES: &str = "WITH dropped AS (
+        DELETE FROM delivery twice
+        WHERE namespace = $1 AND agent = $2 AND session IS NULL AND EXISTS (
+            SELECT 1 FROM delivery d WHERE d.message = twice.message
+            AND d.namespace = $1 AND d.agent = $2 AND d.session = $3)
+        RETURNING message
+    )
+    UPDATE delivery SET copied = false
+    WHERE namespace = $1 AND agent = $2 AND session = $3 AND copied
+      AND message IN (SELECT message FROM dropped)";
 
 const TAKE_INBOX: &str = "UPDATE delivery SET session = $3, filled = true
      WHERE namespace = $1 AND agent = $2 AND session IS NULL AND expires_at > $4";
@@ -33,7 +40,8 @@ const FILLED: &str = concat!(
 );
 
 /// Copies what waits for sessions that are absent or whose node is gone, each message once and no
-/// more than the agent has room for; whoever settles an original meanwhile waits.
+/// more than the agent has room for; whoever settles an original meanwhile waits. What the queue has
+/// already, though its copy may be one of the others, is no original any more.
 const COPY: &str = "WITH absent AS MATERIALIZED (
         SELECT session FROM unnest($5::uuid[]) AS absent (session)
         UNION
@@ -51,6 +59,10 @@ const COPY: &str = "WITH absent AS MATERIALIZED (
         FOR UPDATE
     ), marked AS (
         UPDATE delivery SET copied = true WHERE key IN (SELECT key FROM originals)
+    ), unmarked AS (
+        UPDATE delivery SET copied = false
+        WHERE namespace = $1 AND agent = $2 AND session = $3 AND copied
+          AND message IN (SELECT message FROM originals)
     )
         INSERT INTO delivery (message, namespace, agent, session, priority, bytes, expires_at,
             deliveries, filled)

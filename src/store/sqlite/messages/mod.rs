@@ -200,6 +200,10 @@ impl Messages for SqliteStore {
         self.threads.node
     }
 
+    fn left_agents(&self, _: Vec<Uuid>) -> Answer<Vec<(Uuid, AgentKey)>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
     fn keep_node(&self) -> Answer<()> {
         let node = self.threads.node;
         self.write(0, move |batch| {

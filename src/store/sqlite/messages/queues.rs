@@ -48,8 +48,18 @@ fn filled(
     Ok(filled.collect::<Result<_, _>>()?)
 }
 
-/// Moves the inbox into the queue, but for messages that it has already.
+/// Moves the inbox into the queue, but for messages that it has already: which may be originals whose
+/// copies have returned to the inbox, and are none from then on.
 fn take_inbox(batch: &Batch<'_>, agent: &AgentKey, session: Uuid) -> Result<(), StoreError> {
+    batch
+        .connection
+        .prepare_cached(
+            "UPDATE delivery SET copied = 0
+             WHERE namespace = ?1 AND agent = ?2 AND session = ?3 AND copied = 1 AND EXISTS (
+                 SELECT 1 FROM delivery d WHERE d.message = delivery.message
+                 AND d.namespace = ?1 AND d.agent = ?2 AND d.session IS NULL)",
+        )?
+        .execute((&*agent.namespace, &*agent.agent, session.as_bytes()))?;
     batch
         .connection
         .prepare_cached(
@@ -128,6 +138,7 @@ fn left_by_nodes(
 }
 
 /// Copies a delivery into the queue of `session` unless its message is there already, and marks it.
+/// What is there, though its copy may be this one, is no original any more.
 fn copy(
     batch: &Batch<'_>,
     agent: &AgentKey,
@@ -142,16 +153,16 @@ fn copy(
     let there = batch
         .connection
         .prepare_cached(
-            "SELECT 1 FROM delivery
+            "UPDATE delivery SET copied = 0
              WHERE message = ?1 AND namespace = ?2 AND agent = ?3 AND session = ?4",
         )?
-        .exists((
+        .execute((
             message,
             &*agent.namespace,
             &*agent.agent,
             session.as_bytes(),
         ))?;
-    if there {
+    if there > 0 {
         return Ok(());
     }
     batch
