@@ -30,8 +30,11 @@ struct Counts {
     /// Agents of other nodes.
     elsewhere: HashMap<Uuid, HashSet<AgentKey>>,
     /// Who has come or gone here that other nodes are yet to be told of; none if there are no others.
-    notes: Option<(Vec<(AgentKey, bool)>, Arc<Notify>)>,
+    notes: Option<(Vec<Note>, Arc<Notify>)>,
 }
+
+/// Who has come (true) or gone.
+type Note = (AgentKey, bool);
 
 /// A view of the registry.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -64,7 +67,7 @@ impl Registry {
     }
 
     /// Who has come (true) or gone here since this was last asked, in order.
-    pub(super) fn take_notes(&self) -> Vec<(AgentKey, bool)> {
+    pub(super) fn take_notes(&self) -> Vec<Note> {
         let mut counts = self.counts.lock();
         let notes = counts.notes.as_mut();
         notes.map_or_else(Vec::new, |(notes, _)| std::mem::take(notes))

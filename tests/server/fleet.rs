@@ -73,7 +73,7 @@ pub(crate) fn database_of(url: &str) -> String {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
+        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
             .await
             .unwrap();
         let connection = tokio::spawn(connection);

@@ -183,9 +183,8 @@ fn a_session_taken_without_redis_is_given_up_where_it_was() {
         redis.up();
         let mut closed = None;
         until(async || {
-            match tokio::time::timeout(SILENCE, old.client.next()).await {
-                Ok(Err(end)) => closed = Some(end),
-                Ok(Ok(_)) | Err(_) => {}
+            if let Ok(Err(end)) = tokio::time::timeout(SILENCE, old.client.next()).await {
+                closed = Some(end);
             }
             closed.is_some()
         })

@@ -78,9 +78,10 @@ impl Courier {
         let courier = Rc::clone(self);
         tokio::task::spawn_local(async move {
             tokio::time::sleep(GRACE).await;
-            courier.post.directory.lock().list(session);
-            courier.hub.borrow_mut().start(session);
-            courier.turn();
+            // Whoever takes another session up begins when that has failed, or never.
+            if !courier.resuming.borrow().contains(&session) {
+                courier.begin(session);
+            }
         });
         Attendance {
             courier: Rc::clone(self),
@@ -89,6 +90,13 @@ impl Courier {
             session: Cell::new(session),
             epoch: Cell::new(epoch),
         }
+    }
+
+    /// Has a session get its agent's messages, and its deliveries begin.
+    fn begin(self: &Rc<Self>, session: Uuid) {
+        self.post.directory.lock().list(session);
+        self.hub.borrow_mut().start(session);
+        self.turn();
     }
 
     /// Tells a client that it takes deliveries, and how to come back.
@@ -249,10 +257,20 @@ impl Courier {
             None => (Missed::default(), queue.volatile.unwrap_or(true)),
         };
         let epoch = self.new_epoch();
-        {
+        let entered = {
             let mut directory = self.post.directory.lock();
-            directory.enter(session, agent, self.shard);
-            directory.list(session);
+            match directory.home(session) {
+                Some(Home::Shard(home)) => Err(home),
+                _ => {
+                    directory.enter(session, agent, self.shard);
+                    directory.list(session);
+                    Ok(())
+                }
+            }
+        };
+        if let Err(home) = entered {
+            self.end_claim(session, agent, handed);
+            return Ok(self.find_on(home, agent, claim, place).await);
         }
         let (owner, now) = (agent.clone(), Timestamp::now());
         self.hub
@@ -294,7 +312,14 @@ impl Attendance {
     /// Takes up an earlier session instead of this one, which ends.
     pub async fn resume(&self, claim: Claim) -> Result<Back, StoreError> {
         let own = self.session.get();
-        let back = self.courier.find(&self.agent, claim, self.place).await?;
+        let courier = &self.courier;
+        courier.resuming.borrow_mut().insert(own);
+        let back = courier.find(&self.agent, claim, self.place).await;
+        courier.resuming.borrow_mut().remove(&own);
+        if !matches!(back, Ok(Back::Resumed { .. })) {
+            courier.begin(own);
+        }
+        let back = back?;
         if let Back::Resumed { epoch, .. } = back {
             self.session.set(claim.session);
             self.epoch.set(epoch);

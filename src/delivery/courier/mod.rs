@@ -11,7 +11,7 @@
 //! - Nothing here waits while a hub or the directory is borrowed.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -85,8 +85,10 @@ pub struct Courier {
     terms: Terms,
     /// Makes epochs that no session had before.
     epochs: Cell<u64>,
+    /// New sessions whose clients are taking other ones up.
+    resuming: RefCell<HashSet<Uuid>>,
     /// What came for sessions that are being taken over from elsewhere.
-    claims: RefCell<HashMap<Uuid, Vec<(Option<Uuid>, Entry)>>>,
+    claims: RefCell<HashMap<Uuid, Vec<moves::Kept>>>,
     /// Rung when the hub wants to be looked at earlier than it was thought.
     rearm: Notify,
     armed: Cell<Option<Timestamp>>,
@@ -113,6 +115,7 @@ impl Courier {
             outgoing,
             terms,
             epochs: Cell::new(0),
+            resuming: RefCell::default(),
             claims: RefCell::default(),
             rearm: Notify::new(),
             armed: Cell::new(None),

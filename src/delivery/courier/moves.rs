@@ -14,6 +14,9 @@ use crate::domain::{AgentKey, Outline, Timestamp};
 /// Pause before the store is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// A message that came for a session that is being taken over, and the node that it came from.
+pub(super) type Kept = (Option<Uuid>, Entry);
+
 impl Courier {
     /// Everything that waits for a session; `None` if the store cannot say. One that another node has
     /// taken is given up.

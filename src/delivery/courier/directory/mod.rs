@@ -97,10 +97,10 @@ impl Directory {
 
     /// Takes out a session that a shard of this process has had.
     pub(super) fn leave(&mut self, session: Uuid) {
-        if let Some(Home::Shard(_)) = self.home(session) {
-            if let Some(known) = self.remove(session) {
-                self.push(Note::gone(session, &known.agent));
-            }
+        if let Some(Home::Shard(_)) = self.home(session)
+            && let Some(known) = self.remove(session)
+        {
+            self.push(Note::gone(session, &known.agent));
         }
     }
 

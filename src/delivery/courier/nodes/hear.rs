@@ -55,7 +55,7 @@ impl Link {
         match head.saying {
             Saying::Hello { missed } => {
                 peer.doubt(now);
-                self.to_one(from, Saying::Tell, &[]);
+                self.say_to(from, Saying::Tell, &[]);
                 self.tell_all(from);
                 if missed {
                     self.catch_up(false);
@@ -74,7 +74,7 @@ impl Link {
                 match heard {
                     Heard::Next => self.take_up(from, saying),
                     Heard::Before | Heard::Gap(false) => {}
-                    Heard::Gap(true) => self.to_one(from, Saying::Tell, &[]),
+                    Heard::Gap(true) => self.say_to(from, Saying::Tell, &[]),
                 }
             }
             saying => {
@@ -128,10 +128,10 @@ impl Link {
         match taken {
             Taken::Known => {}
             Taken::Disputed => self.pass(session, Letter::Disputed(session)),
-            Taken::Moved => self.to_one(node, Saying::Ring(session), &[]),
+            Taken::Moved => self.say_to(node, Saying::Ring(session), &[]),
             Taken::New(agent) => {
                 if self.abroad().is_some_and(|abroad| abroad.has_noted(&agent)) {
-                    self.to_one(node, Saying::Ring(session), &[]);
+                    self.say_to(node, Saying::Ring(session), &[]);
                 }
             }
         }
@@ -156,7 +156,7 @@ impl Link {
                 present: std::mem::replace(&mut present, later),
                 is_last,
             };
-            self.to_one(node, saying, &[]);
+            self.say_to(node, saying, &[]);
             if is_last {
                 return;
             }
@@ -229,7 +229,7 @@ impl Link {
                     Some(shard) => self.post.leave(shard, letter),
                     None => {
                         let handed = None;
-                        self.to_one(from, Saying::Released { request, handed }, &[]);
+                        self.say_to(from, Saying::Released { request, handed }, &[]);
                     }
                 }
             }
@@ -328,7 +328,7 @@ impl Link {
                     }],
                     is_forwarded: true,
                 };
-                self.to_one(node, saying, &[Arc::clone(&common.parcel)]);
+                self.say_to(node, saying, &[Arc::clone(&common.parcel)]);
             }
             // The session has ended, and what is in memory only ends with it.
             (None, None, _) => {}

@@ -145,7 +145,7 @@ impl Link {
             abroad.set_up(true);
         }
         self.process.set_nodes_failure(None);
-        self.to_all(Saying::Hello { missed });
+        self.say_to_all(Saying::Hello { missed });
         if was_down {
             tracing::info!("other nodes can be reached");
             self.catch_up(false);
@@ -200,7 +200,7 @@ impl Link {
     /// Tells the others that this node goes; whoever cannot be told notices it by its silence.
     async fn leave(mut self, publisher: &Publisher) {
         self.gather();
-        self.to_all(Saying::Goodbye);
+        self.say_to_all(Saying::Goodbye);
         if let Err(error) = publisher.publish(std::mem::take(&mut self.out)).await {
             tracing::debug!(%error, "other nodes were not told of the stop");
         }
@@ -210,21 +210,21 @@ impl Link {
     fn gather(&mut self) {
         let notes = self.post.directory.lock().take_notes();
         for notes in notes.chunks(BUS_ITEMS_MAX) {
-            self.to_all(Saying::Sessions(notes.to_vec()));
+            self.say_to_all(Saying::Sessions(notes.to_vec()));
         }
         if self.abroad().is_some_and(Abroad::take_ring) {
-            self.to_all(Saying::CatchUp);
+            self.say_to_all(Saying::CatchUp);
         }
         let notes = self.registry.take_notes();
         for notes in notes.chunks(BUS_ITEMS_MAX) {
             let notes = notes.iter().map(|(agent, is)| (Agent::from(agent), *is));
-            self.to_all(Saying::Presence(notes.collect()));
+            self.say_to_all(Saying::Presence(notes.collect()));
         }
         for _ in 0..LETTERS_AT_ONCE {
             let Some((node, saying, texts)) = self.abroad().and_then(Abroad::take) else {
                 return;
             };
-            self.to_one(node, saying, &texts);
+            self.say_to(node, saying, &texts);
         }
         // There may be more.
         if let Some(abroad) = self.abroad() {
@@ -244,7 +244,7 @@ impl Link {
             // Every node has its own.
             News::Change(Change::Tools | Change::Prompts) => return,
         };
-        self.to_all(Saying::Changes(vec![changed]));
+        self.say_to_all(Saying::Changes(vec![changed]));
     }
 
     fn beat(&mut self) {
@@ -252,7 +252,7 @@ impl Link {
         let sent = sent
             .map(|(node, (number, volatile))| (*node, *number, *volatile))
             .collect();
-        self.to_all(Saying::Beat { sent });
+        self.say_to_all(Saying::Beat { sent });
         self.lose_silent();
         self.forget_lost();
         if let Some(abroad) = self.abroad() {
@@ -260,7 +260,7 @@ impl Link {
         }
     }
 
-    pub(super) fn to_all(&mut self, saying: Saying) {
+    pub(super) fn say_to_all(&mut self, saying: Saying) {
         self.told += 1;
         let head = Head {
             version: VERSION,
@@ -273,7 +273,7 @@ impl Link {
         self.out.push((self.channel.clone(), message));
     }
 
-    pub(super) fn to_one(&mut self, node: Uuid, saying: Saying, texts: &[Arc<Parcel>]) {
+    pub(super) fn say_to(&mut self, node: Uuid, saying: Saying, texts: &[Arc<Parcel>]) {
         let sent = self.sent.entry(node).or_default();
         sent.0 += 1;
         if let Saying::Offers { to, .. } = &saying {
