@@ -142,10 +142,10 @@ impl Post {
         }
     }
 
-    /// A message was stored in the inbox of an agent that has no session, as far as is known here.
-    pub(super) fn note_inbox(&self, agent: &AgentKey) {
+    /// A message was stored for an agent that is not connected, as far as is known here.
+    pub(super) fn note_absent(&self, agent: &AgentKey) {
         if let Some(abroad) = &self.abroad {
-            abroad.note_inbox(agent);
+            abroad.note_absent(agent);
         }
     }
 

@@ -236,6 +236,7 @@ impl Courier {
             sessions.map(place).collect()
         };
         let mut round = Round::new(message);
+        self.see_to_absent(&to);
         for ((destination, place), key) in to.into_iter().zip(places).zip(keys) {
             let Destination {
                 agent,
@@ -248,14 +249,22 @@ impl Courier {
                     self.give(&mut round, place, session, agent, Some((key, begun)));
                 }
                 (Some(session), None) => self.find_owner(session, agent),
-                // Somebody may have come while it was stored.
-                (None, _) => {
-                    self.post.note_inbox(&agent);
-                    self.tell_news(&agent);
-                }
+                (None, _) => {}
             }
         }
         self.end_round(round);
+    }
+
+    /// What was stored for agents of whom nobody was connected: somebody may have come meanwhile, here
+    /// or, as may be told only later, on another node.
+    fn see_to_absent(&self, to: &[Destination]) {
+        // The destinations of an agent follow each other.
+        for of_agent in to.chunk_by(|one, next| one.agent == next.agent) {
+            if !of_agent.iter().any(|destination| destination.begun) {
+                self.post.note_absent(&of_agent[0].agent);
+                self.tell_news(&of_agent[0].agent);
+            }
+        }
     }
 
     fn offer_volatile(self: &Rc<Self>, message: &Arc<Message>, recipients: Vec<Recipient>) {

@@ -31,8 +31,8 @@ pub(in crate::delivery::courier) struct State {
 pub(in crate::delivery::courier) enum Taken {
     /// Nothing that matters to messages on their way.
     Known,
-    /// A session of this agent was not known.
-    New(AgentKey),
+    /// A session of this agent is connected there, and gets its messages.
+    Here(AgentKey),
     /// The session was on another node before: what was sent there may not have come along.
     Moved,
     /// A shard of this process has the session as well: one of the two is wrong.
@@ -75,9 +75,9 @@ impl Directory {
         };
         self.sessions.insert(note.session, known);
         match before {
-            None => Taken::New(agent),
             Some(Home::Node(other)) if other != node => Taken::Moved,
-            Some(_) => Taken::Known,
+            _ if state.connected && state.listed => Taken::Here(agent),
+            _ => Taken::Known,
         }
     }
 

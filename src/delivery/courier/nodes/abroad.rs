@@ -34,9 +34,9 @@ pub(in crate::delivery::courier) struct Abroad {
     dropped: AtomicBool,
     /// The nodes that are heard.
     peers: Mutex<HashSet<Uuid>>,
-    /// Agents into whose inboxes messages went, and when: a session of theirs that turns up on another
-    /// node may have looked before.
-    inboxes: Mutex<HashMap<AgentKey, Instant>>,
+    /// Agents for whom messages were stored while they were not connected, and when: a session of theirs
+    /// that turns up on another node may have looked before.
+    absent: Mutex<HashMap<AgentKey, Instant>>,
     /// Every session of the fleet is to look into the store.
     rings_all: AtomicBool,
     /// Sessions that were asked for.
@@ -53,7 +53,7 @@ impl Abroad {
             is_up: AtomicBool::new(false),
             dropped: AtomicBool::new(false),
             peers: Mutex::default(),
-            inboxes: Mutex::default(),
+            absent: Mutex::default(),
             rings_all: AtomicBool::new(false),
             releases: Mutex::default(),
         }
@@ -91,20 +91,20 @@ impl Abroad {
         }
     }
 
-    /// A message was stored in the inbox of an agent.
-    pub(in crate::delivery::courier) fn note_inbox(&self, agent: &AgentKey) {
-        self.inboxes.lock().insert(agent.clone(), Instant::now());
+    /// A message was stored for an agent that is not connected.
+    pub(in crate::delivery::courier) fn note_absent(&self, agent: &AgentKey) {
+        self.absent.lock().insert(agent.clone(), Instant::now());
     }
 
     /// Was one not long ago?
     pub(super) fn has_noted(&self, agent: &AgentKey) -> bool {
-        self.inboxes.lock().contains_key(agent)
+        self.absent.lock().contains_key(agent)
     }
 
     /// Forgets what every node has heard of sessions since.
-    pub(super) fn forget_inboxes(&self) {
+    pub(super) fn forget_absent(&self) {
         let age = Duration::from_secs(PEER_SILENT_SECONDS);
-        self.inboxes.lock().retain(|_, at| at.elapsed() < age);
+        self.absent.lock().retain(|_, at| at.elapsed() < age);
     }
 
     /// Has every session of the fleet look into the store.

@@ -129,7 +129,7 @@ impl Link {
             Taken::Known => {}
             Taken::Disputed => self.pass(session, Letter::Disputed(session)),
             Taken::Moved => self.say_to(node, Saying::Ring(session), &[]),
-            Taken::New(agent) => {
+            Taken::Here(agent) => {
                 if self.abroad().is_some_and(|abroad| abroad.has_noted(&agent)) {
                     self.say_to(node, Saying::Ring(session), &[]);
                 }

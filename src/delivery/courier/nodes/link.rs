@@ -256,7 +256,7 @@ impl Link {
         self.lose_silent();
         self.forget_lost();
         if let Some(abroad) = self.abroad() {
-            abroad.forget_inboxes();
+            abroad.forget_absent();
         }
     }
 
