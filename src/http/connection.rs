@@ -65,6 +65,8 @@ async fn run(http: Rc<Http>, stream: Prefixed, listener: Listener) {
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let served = tokio::select! {
+        // First what was read already: a connection that was shut down before would never answer it.
+        biased;
         served = connection.as_mut() => served,
         // An error means that the server is gone, which is a stop too.
         _ = stopping.wait_for(|stopping| *stopping) => {

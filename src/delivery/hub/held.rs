@@ -1,6 +1,6 @@
 //! One session in a hub.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
@@ -8,6 +8,10 @@ use super::super::queue::{Entry, SessionQueue};
 use super::{Effect, Request};
 use crate::config::limits::QUEUED_BYTES_MAX;
 use crate::domain::{AgentKey, Outline, Timestamp};
+
+/// Deliveries whose offers may still come after they were found: far more than are on their way to one
+/// session.
+const FOUND_MAX: usize = 4_096;
 
 /// How far a session's queue is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +47,9 @@ pub struct Held<C> {
     /// answers may be older.
     asked: u32,
     ended: HashSet<i64>,
+    /// Found in the store by looking for what may have been missed: offers that come after all are of
+    /// no use.
+    found: HashSet<i64>,
     /// Who has sent messages to a session that was on another node before.
     pub(super) senders: Option<HashSet<Option<Uuid>>>,
     /// When it ends, unless a connection comes.
@@ -80,6 +87,7 @@ impl<C> Held<C> {
             asks_again: false,
             asked: 0,
             ended: HashSet::new(),
+            found: HashSet::new(),
             senders: None,
             ends: None,
             again: None,
@@ -105,6 +113,9 @@ impl<C> Held<C> {
     }
 
     pub(super) fn offer(&mut self, entry: Entry, now: Timestamp) -> bool {
+        if entry.key.is_some_and(|key| self.found.remove(&key)) {
+            return true;
+        }
         match self.stage {
             Stage::Serving => self.queue.offer(entry, now),
             Stage::Waiting | Stage::Filling => {
@@ -125,25 +136,62 @@ impl<C> Held<C> {
         }
     }
 
-    /// Takes in what the store had, as far as it is not known, and then, unless it is to be asked
-    /// again, what came meanwhile.
+    /// Takes in what the store had, as far as it is not known, and then what came meanwhile and is not
+    /// among it. Nothing if the store is to be asked again: it tells everything once more.
     pub(super) fn fill(&mut self, outlines: Vec<Outline>, now: Timestamp) {
-        let parked = self.parked.iter().filter_map(|entry| entry.key);
-        let known: HashSet<i64> = self.queue.keys().chain(parked).collect();
+        if self.asks_again {
+            return;
+        }
+        let is_first = self.stage == Stage::Filling;
+        let mut parked = if is_first {
+            std::mem::take(&mut self.parked)
+        } else {
+            Vec::new()
+        };
+        let mut places: HashMap<i64, usize> = HashMap::new();
+        for (place, entry) in parked.iter().enumerate() {
+            places.extend(entry.key.map(|key| (key, place)));
+        }
+        let known: HashSet<i64> = self.queue.keys().collect();
+        let mut taken = HashSet::new();
         for outline in outlines {
-            if !known.contains(&outline.key) && !self.ended.contains(&outline.key) {
-                self.queue.offer(Entry::found(outline), now);
+            let key = outline.key;
+            if known.contains(&key) || self.ended.contains(&key) {
+                continue;
+            }
+            let entry = match places.get(&key) {
+                Some(place) => parked[*place].clone(),
+                None => {
+                    self.note_found(key);
+                    Entry::found(outline)
+                }
+            };
+            if taken.insert(key) {
+                self.queue.offer(entry, now);
             }
         }
-        if self.stage != Stage::Filling || self.asks_again {
+        if !is_first {
             return;
         }
         self.stage = Stage::Serving;
         self.catches_up = false;
         self.parked_bytes = 0;
-        for entry in self.parked.drain(..) {
+        parked.retain(|entry| entry.key.is_none_or(|key| !taken.contains(&key)));
+        for entry in parked {
             self.queue.offer(entry, now);
         }
+    }
+
+    /// Notes a delivery that was found in the store while its offer may be on its way.
+    fn note_found(&mut self, key: i64) {
+        if !self.catches_up {
+            return;
+        }
+        if self.found.len() >= FOUND_MAX {
+            // Offers that have not come by now were lost.
+            self.found.clear();
+        }
+        self.found.insert(key);
     }
 
     /// The store has answered one question, or could not.
