@@ -452,8 +452,8 @@ impl World {
                 Request::CatchUp(agent) => {
                     let agent = agent_number(agent);
                     let absent = self.absent(agent);
-                    let (mut found, _) = self.store.resume(run, agent, *session);
-                    found.extend(self.store.fill(run, agent, *session, &absent));
+                    self.store.fill(run, agent, *session, &absent);
+                    let (found, _) = self.store.resume(run, agent, *session);
                     Result::Found(found, true)
                 }
                 Request::Count(keys) => {
@@ -640,10 +640,6 @@ impl World {
     pub(crate) fn read(&mut self, hub: usize, letter: Letter) {
         match letter {
             Letter::Offer { session, entry } => self.offered(hub, session, entry),
-            // As a node does that may have missed something; now and then, as good as by chance.
-            Letter::News(session) if self.now.as_micros() % 3 == 0 => {
-                self.server.hubs[hub].ring(session);
-            }
             Letter::News(session) => self.server.hubs[hub].refill(session),
             Letter::Resume(resume) => self.resume_here(hub, resume),
             Letter::Up {

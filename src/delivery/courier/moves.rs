@@ -37,10 +37,11 @@ impl Courier {
         }
         let absent = self.absent(agent);
         let filled = self.store.fill_queue(agent, session, absent).await;
-        let filled = noted(filled, "fill a queue").ok()?;
-        let mut waiting = looked.waiting;
-        waiting.extend(filled);
-        Some(waiting)
+        noted(filled, "fill a queue").ok()?;
+        // What came into the queue has its place among the rest.
+        let looked = self.store.look_at_queue(agent, session).await;
+        let looked = noted(looked, "look at a queue").ok()?;
+        Some(looked.waiting)
     }
 
     /// Another node has the session: its connection here is closed.

@@ -1,6 +1,6 @@
 //! One session in a hub.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use uuid::Uuid;
 
@@ -136,48 +136,24 @@ impl<C> Held<C> {
         }
     }
 
-    /// Takes in what the store had, as far as it is not known, and then what came meanwhile and is not
-    /// among it. Nothing if the store is to be asked again: it tells everything once more.
+    /// Takes in what the store had, as far as it is not known, and then, unless it is to be asked
+    /// again, what came meanwhile.
     pub(super) fn fill(&mut self, outlines: Vec<Outline>, now: Timestamp) {
-        if self.asks_again {
-            return;
-        }
-        let is_first = self.stage == Stage::Filling;
-        let mut parked = if is_first {
-            std::mem::take(&mut self.parked)
-        } else {
-            Vec::new()
-        };
-        let mut places: HashMap<i64, usize> = HashMap::new();
-        for (place, entry) in parked.iter().enumerate() {
-            places.extend(entry.key.map(|key| (key, place)));
-        }
-        let known: HashSet<i64> = self.queue.keys().collect();
-        let mut taken = HashSet::new();
+        let parked = self.parked.iter().filter_map(|entry| entry.key);
+        let known: HashSet<i64> = self.queue.keys().chain(parked).collect();
         for outline in outlines {
-            let key = outline.key;
-            if known.contains(&key) || self.ended.contains(&key) {
-                continue;
-            }
-            let entry = match places.get(&key) {
-                Some(place) => parked[*place].clone(),
-                None => {
-                    self.note_found(key);
-                    Entry::found(outline)
-                }
-            };
-            if taken.insert(key) {
-                self.queue.offer(entry, now);
+            if !known.contains(&outline.key) && !self.ended.contains(&outline.key) {
+                self.note_found(outline.key);
+                self.queue.offer(Entry::found(outline), now);
             }
         }
-        if !is_first {
+        if self.stage != Stage::Filling || self.asks_again {
             return;
         }
         self.stage = Stage::Serving;
         self.catches_up = false;
         self.parked_bytes = 0;
-        parked.retain(|entry| entry.key.is_none_or(|key| !taken.contains(&key)));
-        for entry in parked {
+        for entry in self.parked.drain(..) {
             self.queue.offer(entry, now);
         }
     }
