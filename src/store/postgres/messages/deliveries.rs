@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::super::failure::Failure;
+use super::super::failure::{Failure, no_nul};
 use super::super::pool::Transaction;
 use super::super::query::Query;
 use super::super::rows::{column, foreign};
@@ -79,7 +79,14 @@ const POST: &str = "WITH given AS MATERIALIZED (
 
 /// The statement that stores `new`, whose ids differ; queues that were unknown become `node`'s.
 pub(super) fn post(node: Uuid, new: &[&NewMessage], counts: &WaitingCounts) -> Query {
-    let messages = || new.iter().map(|new| &*new.message);
+    let messages: Vec<&Message> = new.iter().map(|new| &*new.message).collect();
+    let query = with_messages(Query::new(POST), &messages);
+    with_destinations(query, node, new, counts).with(WAITING_MAX as i64)
+}
+
+/// Binds messages, a column at a time.
+pub(super) fn with_messages(query: Query, messages: &[&Message]) -> Query {
+    let messages = || messages.iter().copied();
     let texts = |text: &dyn Fn(&Message) -> &str| -> Vec<String> {
         messages().map(|message| text(message).to_owned()).collect()
     };
@@ -91,7 +98,7 @@ pub(super) fn post(node: Uuid, new: &[&NewMessage], counts: &WaitingCounts) -> Q
     let correlations: Vec<Option<String>> = messages()
         .map(|message| message.correlation_id.as_deref().map(str::to_owned))
         .collect();
-    let query = Query::new(POST)
+    query
         .with(messages().map(|message| message.id).collect::<Vec<_>>())
         .with(texts(&|message| &message.sender.namespace))
         .with(texts(&|message| &message.sender.agent))
@@ -101,8 +108,18 @@ pub(super) fn post(node: Uuid, new: &[&NewMessage], counts: &WaitingCounts) -> Q
         .with(numbers(&rules::ttl))
         .with(numbers(&|message| message.expires_at.as_micros()))
         .with(correlations)
-        .with(texts(&|message| message.body.as_str()));
-    with_destinations(query, node, new, counts).with(WAITING_MAX as i64)
+        .with(texts(&|message| message.body.as_str()))
+}
+
+/// Refuses what PostgreSQL cannot keep: it has no U+0000.
+pub(super) fn check(message: &Message) -> Result<(), StoreError> {
+    let correlation = message.correlation_id.as_deref().unwrap_or_default();
+    for (name, text) in [("topic", &*message.topic), ("correlation_id", correlation)] {
+        if text.contains('\0') {
+            return Err(no_nul(name).into());
+        }
+    }
+    Ok(())
 }
 
 fn with_destinations(

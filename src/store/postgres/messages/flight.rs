@@ -11,14 +11,14 @@ use std::rc::Rc;
 use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
-use super::super::failure::{Failure, no_nul};
+use super::super::failure::Failure;
 use super::super::link::{Link, Target};
 use super::super::pool::whole;
 use super::super::scope::Scope;
 use super::super::session::Step;
 use super::counts::WaitingCounts;
-use super::deliveries::{self, Posted};
-use crate::domain::{Message, NewMessage};
+use super::deliveries::{self, Posted, check};
+use crate::domain::NewMessage;
 use crate::store::StoreError;
 use crate::store::message_rules::DELIVERY_BYTES;
 
@@ -30,18 +30,6 @@ const BYTES_MAX: usize = 4 << 20;
 const WAITING_MAX: usize = 4_096;
 /// Flights of the same entries that collide with other transactions.
 const TRIES: u32 = 4;
-
-/// Refuses what PostgreSQL cannot keep.
-pub(super) fn check(message: &Message) -> Result<(), StoreError> {
-    if message.topic.contains('\0') {
-        return Err(no_nul("topic").into());
-    }
-    let correlation = message.correlation_id.as_deref();
-    if correlation.is_some_and(|id| id.contains('\0')) {
-        return Err(no_nul("correlation_id").into());
-    }
-    Ok(())
-}
 
 /// What a caller learns.
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;

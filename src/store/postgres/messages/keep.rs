@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::super::Shard;
-use super::super::failure::no_nul;
 use super::super::pool::Transaction;
 use super::super::query::Query;
 use super::super::rows::column;
 use super::super::scope::Scope;
+use super::deliveries::{check, with_messages};
 use crate::domain::message::WAITING_MAX;
 use crate::domain::{Message, Unsettled};
 use crate::store::{StoreError, message_rules as rules};
@@ -93,53 +93,16 @@ pub(super) async fn keep(
     Ok(unsettled.iter().enumerate().map(answer).collect())
 }
 
-/// PostgreSQL has no U+0000.
-fn check(message: &Message) -> Result<(), StoreError> {
-    let correlation = message.correlation_id.as_deref().unwrap_or_default();
-    for (name, text) in [("topic", &*message.topic), ("correlation_id", correlation)] {
-        if text.contains('\0') {
-            return Err(no_nul(name).into());
-        }
-    }
-    Ok(())
-}
-
 fn statement(shard: &Shard, unsettled: &[&Unsettled]) -> Query {
     let messages: BTreeMap<Uuid, &Message> = unsettled
         .iter()
         .map(|one| (one.message.id, &*one.message))
         .collect();
-    let texts = |text: &dyn Fn(&Message) -> &str| -> Vec<String> {
-        messages
-            .values()
-            .map(|message| text(message).to_owned())
-            .collect()
-    };
-    let numbers = |number: &dyn Fn(&Message) -> i64| -> Vec<i64> {
-        messages.values().map(|message| number(message)).collect()
-    };
-    let priorities: Vec<i32> = messages
-        .values()
-        .map(|message| message.priority.rank() as i32)
-        .collect();
-    let correlations: Vec<Option<String>> = messages
-        .values()
-        .map(|message| message.correlation_id.as_deref().map(str::to_owned))
-        .collect();
     let to = || unsettled.iter();
     let namespaces: Vec<String> = to().map(|one| one.agent.namespace.to_string()).collect();
     let agents: Vec<String> = to().map(|one| one.agent.agent.to_string()).collect();
-    Query::new(KEEP)
-        .with(messages.keys().copied().collect::<Vec<_>>())
-        .with(texts(&|message| &message.sender.namespace))
-        .with(texts(&|message| &message.sender.agent))
-        .with(texts(&|message| &message.topic))
-        .with(priorities)
-        .with(numbers(&|message| message.sent_at.as_micros()))
-        .with(numbers(&rules::ttl))
-        .with(numbers(&|message| message.expires_at.as_micros()))
-        .with(correlations)
-        .with(texts(&|message| message.body.as_str()))
+    let messages: Vec<&Message> = messages.into_values().collect();
+    with_messages(Query::new(KEEP), &messages)
         .with(to().map(|one| one.message.id).collect::<Vec<_>>())
         .with(namespaces)
         .with(agents)

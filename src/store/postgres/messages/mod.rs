@@ -196,7 +196,7 @@ pub(super) async fn post_once(
     new: NewMessage,
     recipients: u64,
 ) -> Result<Posted, StoreError> {
-    flight::check(&new.message)?;
+    deliveries::check(&new.message)?;
     let shard = &store.shard;
     // Set by whichever try is committed; none if it was committed before.
     let keys = RefCell::new(None);
