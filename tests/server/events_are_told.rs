@@ -324,6 +324,8 @@ fn events_of_other_nodes_are_told_once() {
         let other = Peer::connect_in(&one, &space, "bob").await;
         let online = near.result("agent/online", json!({})).await;
         assert_eq!(online["agents"][0]["status"], "away", "{online}");
+        // Until the other node knows that the agent is here as well.
+        tokio::time::sleep(SILENCE).await;
         drop(bob);
         is_silent(&mut near).await;
         drop(other);
