@@ -7,9 +7,9 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::arguments::arguments;
-use super::delivery::topics;
 use super::operation::{Operation, Pending, Touches};
 use super::services::Context;
+use super::subscribe::topics;
 use crate::delivery::courier::{Back, Claim};
 use crate::rpc::{Condition, Fault};
 

@@ -17,6 +17,7 @@ mod deliveries_survive;
 mod descriptors_run_out;
 mod drain_loses_nothing;
 mod eras;
+mod events_are_told;
 mod five_hundred_mixed_clients;
 mod fleet;
 mod http_beside_websocket;

@@ -24,10 +24,10 @@ const GRACE: Duration = Duration::from_millis(500);
 
 /// That a connection takes the deliveries of a session; it ends when this is dropped.
 pub struct Attendance {
-    courier: Rc<Courier>,
+    pub(super) courier: Rc<Courier>,
     place: Place,
-    agent: AgentKey,
-    session: Cell<Uuid>,
+    pub(super) agent: AgentKey,
+    pub(super) session: Cell<Uuid>,
     epoch: Cell<u64>,
 }
 

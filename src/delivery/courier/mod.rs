@@ -29,6 +29,7 @@ use crate::store::{Store, StoreError};
 mod answers;
 mod attend;
 mod directory;
+mod events;
 mod letters;
 mod moves;
 mod nodes;
@@ -197,6 +198,7 @@ impl Courier {
             }
             Effect::Ended { session, agent } => {
                 self.post.directory.lock().leave(session);
+                self.post.events.forget(session, &agent);
                 self.tell_news(&agent);
             }
         }

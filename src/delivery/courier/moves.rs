@@ -49,6 +49,7 @@ impl Courier {
         if released.is_some() {
             tracing::info!(%session, %node, "a session goes on on another node");
             self.post.directory.lock().hand_over(session, node);
+            self.post.events.forget(session, agent);
             self.turn();
         }
     }
@@ -65,6 +66,7 @@ impl Courier {
         let (mut handed, mut texts) = (None, Vec::new());
         if let Some(released) = released {
             self.post.directory.lock().hand_over(session, node);
+            self.post.events.forget(session, agent);
             let mut in_memory = Vec::new();
             for entry in released.in_memory {
                 let Some(parcel) = entry.parcel else {
