@@ -71,7 +71,7 @@ pub struct DeliveryMetrics {
     pub windows_ended: Counter,
     /// Sessions taken over from the node that had them.
     pub taken_from_nodes: Counter,
-    /// Sessions taken over from what the store had of them: their server has stopped or is silent.
+    /// Sessions restored from what the store had of them: they have ended, or their server has.
     pub taken_from_store: Counter,
     /// Sessions that went on on another node.
     pub given_away: Counter,
@@ -179,7 +179,7 @@ pub(super) const FAMILIES: &[Family] = &[
     family!(
         Counter,
         "sessions_taken_over",
-        "Sessions taken over from their node, or from the store where their node is gone",
+        "Sessions taken over from the node that had them, or restored from the store",
         "from",
         ["node" => |m| m.taken_from_nodes.get(), "store" => |m| m.taken_from_store.get()]
     ),
