@@ -117,6 +117,7 @@ async fn serve<B: Backend>(parts: Parts) -> io::Result<()> {
         Arc::clone(&shared.post),
         Rc::clone(&outgoing),
         terms,
+        Arc::clone(&shared.metrics.shards[parts.index]),
     );
     let secret = store.session_secret().await.map_err(io::Error::other)?;
     let delivering = tokio::task::spawn_local(Rc::clone(&courier).run());

@@ -13,6 +13,7 @@ mod buffers_run_out;
 mod calls_answer;
 mod calls_are_cancelled;
 mod calls_of_one_key_are_one;
+mod deliveries_are_counted;
 mod deliveries_survive;
 mod descriptors_run_out;
 mod drain_loses_nothing;

@@ -704,6 +704,7 @@ impl World {
                     self.carry_out(hub, effect);
                 }
             }
+            self.check_levels(hub);
         }
     }
 
