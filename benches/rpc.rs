@@ -65,7 +65,8 @@ pub(crate) fn dispatch(c: &mut Criterion) {
     };
     let outgoing = Outgoing::of_stream();
     let post = Arc::new(Post::new(1));
-    let courier = Courier::new(0, Rc::new(store.clone()), post, outgoing, terms);
+    let counts = Arc::clone(&metrics.shards[0]);
+    let courier = Courier::new(0, Rc::new(store.clone()), post, outgoing, terms, counts);
     let services = Rc::new(Services {
         store: Rc::new(store.clone()),
         courier,

@@ -1,41 +1,16 @@
 //! `tmws call`: one operation of a running server, over its WebSocket.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::ArgMatches;
 use sonic_rs::{JsonContainerTrait, JsonValueTrait, Value};
 
-use super::client::{Client, Failure, pretty};
-use super::{Exit, complain, say, text};
+use super::client::{self, Client, Failure, pretty};
+use super::{Exit, say, text};
 use crate::rpc::mcp;
 
-/// Time for the whole call: the server answers within its own limits or not at all.
-const CALL_SECONDS_MAX: Duration = Duration::from_secs(60);
-
 pub(super) fn run(matches: &ArgMatches) -> Exit {
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            complain(&error);
-            return Exit::Failure;
-        }
-    };
-    let work = async {
-        match tokio::time::timeout(CALL_SECONDS_MAX, call(matches)).await {
-            Ok(done) => done,
-            Err(_) => {
-                let message = format!("no answer within {} s", CALL_SECONDS_MAX.as_secs());
-                Err(Failure::Unreachable(message))
-            }
-        }
-    };
-    match runtime.block_on(work) {
-        Ok(()) => Exit::Success,
-        Err(failure) => failure.report(),
-    }
+    client::run(client::within(call(matches)))
 }
 
 async fn call(matches: &ArgMatches) -> Result<(), Failure> {

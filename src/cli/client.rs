@@ -1,5 +1,7 @@
 //! A WebSocket client of a running server, for the commands that need one.
 
+use std::time::Duration;
+
 use clap::ArgMatches;
 use fastwebsockets::{Frame, OpCode, Payload, WebSocket};
 use http::header::{
@@ -20,6 +22,8 @@ use crate::rpc::json::Member;
 
 /// Bytes of an answer: a memory with a long history travels whole.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
+/// Time for a whole call: the server answers within its own limits or not at all.
+const CALL_SECONDS_MAX: Duration = Duration::from_secs(60);
 
 /// Why a command has no result.
 #[derive(Debug)]
@@ -74,6 +78,37 @@ where
 {
     fn execute(&self, future: F) {
         tokio::spawn(future);
+    }
+}
+
+/// Runs a command that speaks to a server, and reports why it has no result.
+pub(super) fn run(work: impl Future<Output = Result<(), Failure>>) -> Exit {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&error);
+            return Exit::Failure;
+        }
+    };
+    match runtime.block_on(work) {
+        Ok(()) => Exit::Success,
+        Err(failure) => failure.report(),
+    }
+}
+
+/// Waits for something of a server no longer than one call may take.
+pub(super) async fn within<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    match tokio::time::timeout(CALL_SECONDS_MAX, work).await {
+        Ok(done) => done,
+        Err(_) => {
+            let message = format!("no answer within {} s", CALL_SECONDS_MAX.as_secs());
+            Err(Failure::Unreachable(message))
+        }
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) fn command() -> Command {
                 .args(server_arguments()),
         )
         .subcommand(call())
+        .subcommand(super::dlq::command())
         .subcommand(
             Command::new("doctor")
                 .about("Check kernel, limits, store and configuration, and say how to mend each")
@@ -143,7 +144,7 @@ fn call() -> Command {
 }
 
 /// Which server to speak to, and as whom.
-fn client_arguments() -> [Arg; 4] {
+pub(super) fn client_arguments() -> [Arg; 4] {
     let client = |name: &'static str, variable: &'static str, help: &'static str| {
         Arg::new(name)
             .long(name)

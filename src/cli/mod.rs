@@ -3,6 +3,7 @@
 mod call;
 mod client;
 mod command;
+mod dlq;
 mod doctor;
 mod exit;
 mod local;
@@ -33,6 +34,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
     };
     match matches.subcommand() {
         Some(("call", matches)) => call::run(matches),
+        Some(("dlq", matches)) => dlq::run(matches),
         Some(("doctor", matches)) => doctor::run(matches),
         Some(("migrate", matches)) => migrate::run(matches),
         Some(("model", matches)) => model::run(matches),

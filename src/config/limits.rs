@@ -158,6 +158,20 @@ pub const LEAVE_MS_MAX: u64 = 500;
 /// Sessions or deliveries in one message of the bus: some 200 KB.
 pub const BUS_ITEMS_MAX: usize = 1_000;
 
+/// Events of one topic and namespace that are kept for those who read on from an offset: what happens
+/// in the minutes that a client takes to come back.
+pub const EVENTS_KEPT_MAX: usize = 1_000;
+
+/// Bytes of them, with what keeps them.
+pub const EVENTS_BYTES_KEPT_MAX: usize = 256 * 1024;
+
+/// Topics of namespaces of which events are kept although nobody reads them; the quietest make room.
+/// Full, they take 64 MiB.
+pub const EVENT_FEEDS_MAX: usize = 256;
+
+/// Events that a shard takes for its sessions before it does something else.
+pub const EVENTS_AT_ONCE_MAX: usize = 256;
+
 /// Requests of ours that one client may leave unanswered: a call asks one after the other, and
 /// a connection has [`REQUESTS_IN_FLIGHT_MAX`] of them.
 pub const ASKS_MAX: usize = 64;

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crossbeam::queue::ArrayQueue;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use super::events::{Done, Events, Last, Topic, What};
 use crate::config::limits::CHANGES_WAITING_MAX;
 use crate::domain::AgentKey;
 
@@ -20,6 +22,8 @@ pub enum Change {
         namespace: Option<Arc<str>>,
         /// Its id.
         id: Uuid,
+        /// What subscribers of events are told of it; nothing if they are told otherwise.
+        happened: Option<Arc<Happened>>,
     },
     /// Memories of unknown number, as an import brings them.
     Memories,
@@ -36,6 +40,17 @@ pub enum Change {
     Tools,
     /// The list of prompts.
     Prompts,
+}
+
+/// What happened to a memory, for those who have subscribed to such events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Happened {
+    /// What.
+    pub done: Done,
+    /// The namespaces that hear of it: its own, and those of agents with whom it was shared.
+    pub namespaces: Vec<Arc<str>>,
+    /// What it was like, if it is gone.
+    pub last: Option<Arc<Last>>,
 }
 
 /// Changes on their way to the watchers of one shard.
@@ -111,14 +126,16 @@ impl Inbox {
 pub struct Changes {
     shards: Box<[Arc<Inbox>]>,
     abroad: Arc<Inbox>,
+    events: Arc<Events>,
 }
 
 impl Changes {
     /// One inbox for each of these shards.
-    pub fn new(shards: usize) -> Self {
+    pub fn new(shards: usize, events: Arc<Events>) -> Self {
         Self {
             shards: (0..shards).map(|_| Arc::default()).collect(),
             abroad: Arc::default(),
+            events,
         }
     }
 
@@ -140,20 +157,44 @@ impl Changes {
 
     /// Tells the shards of what another node has told.
     pub fn publish_here(&self, change: &Change) {
+        self.tell_events(change);
         for inbox in &self.shards {
             inbox.leave(change);
+        }
+    }
+
+    fn tell_events(&self, change: &Change) {
+        match change {
+            Change::Memory {
+                id,
+                happened: Some(happened),
+                ..
+            } => {
+                for namespace in &happened.namespaces {
+                    let what = What::Memory {
+                        happened: happened.done,
+                        id: *id,
+                        last: happened.last.clone(),
+                    };
+                    self.events.publish(Topic::Memory, namespace, what);
+                }
+            }
+            Change::Memories => self.events.lose(Topic::Memory),
+            _ => {}
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Change, Changes, News};
+    use std::sync::Arc;
+
+    use super::{Change, Changes, Events, News};
     use crate::config::limits::CHANGES_WAITING_MAX;
 
     #[tokio::test]
     async fn only_shards_with_watchers_are_told_and_too_much_is_said_to_be_lost() {
-        let changes = Changes::new(2);
+        let changes = Changes::new(2, Arc::new(Events::new(2)));
         let (first, second) = (changes.inbox(0), changes.inbox(1));
         first.watch(true);
         changes.publish(&Change::Tools);

@@ -2,6 +2,7 @@
 
 mod changes;
 pub mod courier;
+pub mod events;
 mod exchange;
 pub mod hub;
 mod outlet;
@@ -10,9 +11,9 @@ mod registry;
 mod running;
 mod session;
 
-pub use changes::{Change, Changes, Inbox, News};
+pub use changes::{Change, Changes, Happened, Inbox, News};
 pub use exchange::{AskError, Asks, Exchange};
 pub use outlet::{INTERRUPT, Order, Outgoing, Outlet};
-pub use registry::{Presence, Registry};
+pub use registry::{Presence, Registry, Seen};
 pub use running::Running;
 pub use session::{Kept, Session, Transport};

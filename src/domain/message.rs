@@ -33,6 +33,8 @@ pub const DELIVERIES_MAX: u32 = 5;
 pub const DEAD_LETTER_DAYS: u64 = 7;
 /// Dead letters of one agent; the oldest make room.
 pub const DEAD_LETTERS_MAX: usize = 1_000;
+/// Dead letters that are sent again or removed at once: one transaction stays short.
+pub const DEAD_LETTERS_AT_ONCE: usize = 1_000;
 
 /// What goes first. Order is kept among messages of one priority only.
 #[derive(

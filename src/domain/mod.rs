@@ -10,6 +10,7 @@ pub mod json;
 pub mod mcp_task;
 pub mod memory;
 pub mod message;
+pub mod presence;
 pub mod rule;
 pub mod time;
 
@@ -29,5 +30,6 @@ pub use message::{
     DeadLetter, DeathCause, Destination, Letters, Message, NewMessage, Outline, Priority,
     Unsettled, Waiting,
 };
+pub use presence::{Availability, Status};
 pub use rule::Violation;
 pub use time::Timestamp;

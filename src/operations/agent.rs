@@ -13,7 +13,7 @@ use super::services::Context;
 use crate::delivery::Change;
 use crate::domain::agent::NAME_BYTES_MAX;
 use crate::domain::memory::{PAGE_DEFAULT, PAGE_MAX};
-use crate::domain::{Agent, AgentKey, JsonObject, NewAgent, Violation};
+use crate::domain::{Agent, AgentKey, Availability, JsonObject, NewAgent, Violation};
 use crate::rpc::Fault;
 use crate::store::StoreError;
 
@@ -49,7 +49,10 @@ pub(super) fn rows() -> Vec<Operation> {
             .scope(Scope::AgentRead),
         Operation::later("agent/list", list)
             .tool("list_agents", "List agents")
-            .describe("List the registered agents of your namespace, in pages, by capability if given.")
+            .describe(
+                "List the registered agents of your namespace and whether they are online, in pages, \
+                 by capability if given.",
+            )
             .scope(Scope::AgentRead)
             .cost(2),
     ]
@@ -236,11 +239,26 @@ arguments! {
     }
 }
 
+/// A registered agent, and whether it is here.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ListedAgent {
+    #[serde(flatten)]
+    agent: Agent,
+    /// It has a session, on whatever node.
+    online: bool,
+    /// What it is up to, if it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Availability>,
+    /// What it says beside that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_text: Option<Box<str>>,
+}
+
 /// Of agent/list.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Agents {
     /// A page of agents, by id.
-    agents: Vec<Agent>,
+    agents: Vec<ListedAgent>,
     /// Start of the next page; absent on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
@@ -259,10 +277,24 @@ fn list(context: &Context<'_>, arguments: ListAgents) -> Result<Pending<Agents>,
         limit,
         arguments.cursor,
     );
+    let services = Rc::clone(context.services);
+    let listed = move |agent: Agent| {
+        let key = AgentKey {
+            namespace: Arc::clone(&agent.namespace),
+            agent: Arc::clone(&agent.agent_id),
+        };
+        let status = services.registry.status_of(&key);
+        ListedAgent {
+            agent,
+            online: status.is_some(),
+            status: status.as_ref().map(|status| status.availability),
+            status_text: status.and_then(|status| status.text),
+        }
+    };
     Ok(Box::pin(async move {
         let page = page.await?;
         Ok(Agents {
-            agents: page.items,
+            agents: page.items.into_iter().map(listed).collect(),
             next_cursor: page.next_cursor,
         })
     }))

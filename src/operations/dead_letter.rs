@@ -11,11 +11,11 @@ use super::arguments::arguments;
 use super::operation::{Operation, Pending, Scope};
 use super::services::Context;
 use crate::domain::memory::{PAGE_DEFAULT, PAGE_MAX};
-use crate::domain::{DeadLetter, DeathCause, JsonText, Letters, Priority, Timestamp, Violation};
-use crate::rpc::Fault;
-
-/// Ids in one call.
-const IDS_MAX: usize = 1_000;
+use crate::domain::message::DEAD_LETTERS_AT_ONCE;
+use crate::domain::{
+    AgentKey, DeadLetter, DeathCause, JsonText, Letters, Priority, Timestamp, Violation,
+};
+use crate::rpc::{Condition, Fault};
 
 pub(super) fn rows() -> Vec<Operation> {
     vec![
@@ -54,6 +54,8 @@ struct Letter {
     message_id: Uuid,
     /// Whom it did not reach.
     agent_id: Arc<str>,
+    /// In which namespace.
+    namespace: Arc<str>,
     /// Why: undeliverable, expired or terminated.
     cause: DeathCause,
     /// What the receiver said when it terminated it.
@@ -83,6 +85,7 @@ fn letter(dead: DeadLetter) -> Letter {
         id: dead.id,
         message_id: message.id,
         agent_id: dead.agent.agent,
+        namespace: dead.agent.namespace,
         cause: dead.cause,
         reason: dead.reason,
         deliveries: dead.deliveries,
@@ -96,6 +99,19 @@ fn letter(dead: DeadLetter) -> Letter {
     }
 }
 
+/// Whose letters are meant: the caller's, or everybody's, which only an administrator sees.
+fn owner(context: &Context<'_>, all_agents: Option<bool>) -> Result<Option<AgentKey>, Fault> {
+    let viewer = context.viewer();
+    match all_agents {
+        Some(true) if viewer.admin => Ok(None),
+        Some(true) => {
+            let message = "dead letters of all agents need the scope admin";
+            Err(Fault::new(Condition::Unauthorized, message))
+        }
+        Some(false) | None => Ok(Some(viewer.key)),
+    }
+}
+
 arguments! {
     /// Of dlq/list.
     ListLetters {
@@ -104,6 +120,8 @@ arguments! {
         limit: Option<u32>,
         /// Of the page before
         cursor: Option<String>,
+        /// Those of all agents, for administrators (false)
+        all_agents: Option<bool>,
     }
 }
 
@@ -122,9 +140,9 @@ fn list(context: &Context<'_>, arguments: ListLetters) -> Result<Pending<LetterP
     if !(1..=PAGE_MAX).contains(&limit) {
         return Err(Violation::new("limit", format!("must be 1 to {PAGE_MAX}")).into());
     }
-    let agent = context.session.agent();
+    let owner = owner(context, arguments.all_agents)?;
     let store = &context.services.store;
-    let page = store.list_dead_letters(Some(&agent), limit, arguments.cursor);
+    let page = store.list_dead_letters(owner.as_ref(), limit, arguments.cursor);
     Ok(Box::pin(async move {
         let page = page.await?;
         Ok(LetterPage {
@@ -139,13 +157,15 @@ arguments! {
     OneLetter {
         /// The letter's id
         id: Uuid,
+        /// It may be another agent's, for administrators (false)
+        all_agents: Option<bool>,
     }
 }
 
 fn get(context: &Context<'_>, arguments: OneLetter) -> Result<Pending<Letter>, Fault> {
-    let agent = context.session.agent();
+    let owner = owner(context, arguments.all_agents)?;
     let store = &context.services.store;
-    let found = store.get_dead_letter(Some(&agent), arguments.id);
+    let found = store.get_dead_letter(owner.as_ref(), arguments.id);
     Ok(Box::pin(async move { Ok(letter(found.await?)) }))
 }
 
@@ -158,15 +178,17 @@ arguments! {
         ids: Option<Vec<Uuid>>,
         /// All of yours
         all: Option<bool>,
+        /// They may be other agents', for administrators (false)
+        all_agents: Option<bool>,
     }
 }
 
 fn which(arguments: WhichLetters) -> Result<Letters, Violation> {
     match (arguments.id, arguments.ids, arguments.all) {
         (Some(id), None, None) => Ok(Letters::Ids(vec![id])),
-        (None, Some(ids), None) if ids.len() <= IDS_MAX => Ok(Letters::Ids(ids)),
+        (None, Some(ids), None) if ids.len() <= DEAD_LETTERS_AT_ONCE => Ok(Letters::Ids(ids)),
         (None, Some(_), None) => {
-            let text = format!("may name at most {IDS_MAX} letters");
+            let text = format!("may name at most {DEAD_LETTERS_AT_ONCE} letters");
             Err(Violation::new("ids", text))
         }
         (None, None, Some(true)) => Ok(Letters::All),
@@ -182,10 +204,10 @@ struct Retried {
 }
 
 fn retry(context: &Context<'_>, arguments: WhichLetters) -> Result<Pending<Retried>, Fault> {
+    let owner = owner(context, arguments.all_agents)?;
     let letters = which(arguments)?;
-    let agent = context.session.agent();
     let services = Rc::clone(context.services);
-    let retried = context.store().retry_dead_letters(Some(&agent), letters);
+    let retried = context.store().retry_dead_letters(owner.as_ref(), letters);
     Ok(Box::pin(async move {
         let retried = retried.await?;
         let count = retried.iter().map(|(_, count)| count).sum();
@@ -204,9 +226,9 @@ struct Purged {
 }
 
 fn purge(context: &Context<'_>, arguments: WhichLetters) -> Result<Pending<Purged>, Fault> {
+    let owner = owner(context, arguments.all_agents)?;
     let letters = which(arguments)?;
-    let agent = context.session.agent();
-    let purged = context.store().purge_dead_letters(Some(&agent), letters);
+    let purged = context.store().purge_dead_letters(owner.as_ref(), letters);
     Ok(Box::pin(async move {
         Ok(Purged {
             purged: purged.await?,

@@ -1,14 +1,12 @@
-//! The caller's session as it takes deliveries: acknowledgements and subscriptions.
+//! The caller's session as it takes deliveries: acknowledgements.
 
 use std::rc::Rc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use super::arguments::arguments;
-use super::message::topic_name;
-use super::operation::{Operation, Pending, Scope};
+use super::operation::{Operation, Pending};
 use super::services::Context;
 use crate::delivery::courier::{Attendance, Said, SayError, Told};
 use crate::delivery::queue::Acked;
@@ -19,8 +17,6 @@ use crate::rpc::{Condition, Fault};
 const PLACES_MAX: usize = 1_024;
 /// Bytes of what a client says when it terminates a message.
 const REASON_BYTES_MAX: usize = 1_000;
-/// Topics of one session.
-const TOPICS_MAX: usize = 256;
 
 pub(super) fn rows() -> Vec<Operation> {
     vec![
@@ -43,19 +39,6 @@ pub(super) fn rows() -> Vec<Operation> {
             .describe("Make a dead letter of a message: it is not delivered again.")
             .writes(true)
             .keeps_result_of_session(),
-        Operation::ready("session/subscribe", subscribe)
-            .describe(
-                "Have messages delivered on this connection: topic message for those to you, \
-                 topic:NAME for those to a topic of your namespace.",
-            )
-            .scope(Scope::AgentRead)
-            .writes(true)
-            .changes_session(),
-        Operation::ready("session/unsubscribe", unsubscribe)
-            .describe("End the delivery of topics.")
-            .scope(Scope::AgentRead)
-            .writes(true)
-            .changes_session(),
     ]
 }
 
@@ -148,7 +131,7 @@ impl From<SayError> for Fault {
 }
 
 /// The attendance of the caller, if it takes deliveries.
-fn attendance(context: &Context<'_>) -> Result<Rc<Attendance>, Fault> {
+pub(super) fn attendance(context: &Context<'_>) -> Result<Rc<Attendance>, Fault> {
     let attendance = context.session.attendance();
     attendance.ok_or_else(|| SayError::NoSession.into())
 }
@@ -234,90 +217,4 @@ fn check_reason(reason: &str) -> Result<(), Violation> {
         return Err(Violation::new("reason", text));
     }
     Ok(())
-}
-
-arguments! {
-    /// Of session/subscribe and session/unsubscribe.
-    Topics {
-        /// message, topic:NAME
-        topics: Vec<String>,
-    }
-}
-
-/// Of session/subscribe.
-#[derive(Debug, Serialize, JsonSchema)]
-struct Subscribed {
-    /// The session that takes deliveries.
-    session_id: Uuid,
-    /// Its epoch.
-    epoch: u64,
-    /// To take it up again after a lost connection.
-    resume_token: String,
-    /// Its topics now.
-    topics: Vec<String>,
-}
-
-pub(super) fn topics(attendance: &Attendance) -> Vec<String> {
-    let named = attendance.topics().into_iter();
-    let named = named.map(|name| format!("topic:{name}"));
-    std::iter::once("message".to_owned()).chain(named).collect()
-}
-
-/// The names of topics, without those to the agent itself.
-fn named(topics: &[String]) -> Result<Vec<&str>, Violation> {
-    if topics.is_empty() || topics.len() > TOPICS_MAX {
-        let text = format!("must name 1 to {TOPICS_MAX}");
-        return Err(Violation::new("topics", text));
-    }
-    let others = topics.iter().filter(|topic| *topic != "message");
-    others
-        .map(|topic| match topic.strip_prefix("topic:") {
-            Some(name) => topic_name(name),
-            None => Err(Violation::new("topics", "are message or topic:NAME")),
-        })
-        .collect()
-}
-
-fn subscribe(context: &Context<'_>, arguments: Topics) -> Result<Subscribed, Fault> {
-    let names = named(&arguments.topics)?;
-    let services = context.services;
-    let attendance = context.session.attend(&services.courier).ok_or_else(|| {
-        let message = "this wire takes no deliveries; read them with agent/inbox";
-        Fault::new(Condition::Conflict, message)
-    })?;
-    if attendance.topics().len() + names.len() > TOPICS_MAX {
-        let text = format!("a session has at most {TOPICS_MAX}");
-        return Err(Violation::new("topics", text).into());
-    }
-    for name in names {
-        attendance.subscribe(name);
-    }
-    Ok(Subscribed {
-        session_id: attendance.session(),
-        epoch: attendance.epoch(),
-        resume_token: attendance.token(&services.tokens),
-        topics: topics(&attendance),
-    })
-}
-
-/// Of session/unsubscribe.
-#[derive(Debug, Serialize, JsonSchema)]
-struct Unsubscribed {
-    /// Topics that it had.
-    removed: Vec<String>,
-}
-
-fn unsubscribe(context: &Context<'_>, arguments: Topics) -> Result<Unsubscribed, Fault> {
-    let attendance = attendance(context)?;
-    let mut removed = Vec::new();
-    if arguments.topics.iter().any(|topic| topic == "message") {
-        context.session.end_attendance();
-        removed.push("message".to_owned());
-    }
-    for name in named(&arguments.topics)? {
-        if attendance.unsubscribe(name) {
-            removed.push(format!("topic:{name}"));
-        }
-    }
-    Ok(Unsubscribed { removed })
 }

@@ -8,10 +8,14 @@ use uuid::Uuid;
 
 use super::arguments::arguments;
 use super::operation::{Operation, Pending, Scope};
-use super::services::Context;
+use super::services::{Context, Services};
+use crate::delivery::events::{Done, Last};
 use crate::domain::memory::CRITERION_MAX;
-use crate::domain::{AgentKey, Memory, Permission, Revision, Share, Violation};
+use crate::domain::{
+    Access, AgentKey, Filter, Memory, Order, Permission, Recall, Revision, Share, Violation,
+};
 use crate::rpc::Fault;
+use crate::store::Viewer;
 
 pub(super) fn rows() -> Vec<Operation> {
     vec![
@@ -73,6 +77,23 @@ arguments! {
     }
 }
 
+/// A memory as it is now, if it can be read; it counts as no read.
+async fn glimpse(services: &Services, viewer: &Viewer, id: Uuid) -> Option<Memory> {
+    let recall = Recall {
+        filter: Filter {
+            ids: vec![id],
+            include_shared: true,
+            ..Filter::default()
+        },
+        order: Order::Newest,
+        limit: 1,
+        cursor: None,
+        counts_access: false,
+    };
+    let page = services.store.recall_memories(viewer, recall).await;
+    page.ok()?.items.pop()
+}
+
 /// Of memory/delete.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Deleted {
@@ -88,14 +109,22 @@ struct Deleted {
 
 fn delete(context: &Context<'_>, arguments: DeleteMemory) -> Result<Pending<Deleted>, Fault> {
     let (id, purged) = (arguments.id, arguments.purge.unwrap_or(false));
-    let deleted =
-        context
-            .store()
-            .delete_memory(&context.viewer(), id, purged, arguments.expected_version);
+    let (store, viewer) = (context.store(), context.viewer());
     let services = Rc::clone(context.services);
     Ok(Box::pin(async move {
+        // Who may hear of it cannot be asked when it is gone.
+        let before = glimpse(&services, &viewer, id).await;
+        let deleted = store.delete_memory(&viewer, id, purged, arguments.expected_version);
         let version = deleted.await?;
-        services.memory_changed(None, id);
+        let last = before.map(|before| match before.version == version {
+            true => Last::from(&before),
+            // It was changed in between, perhaps so that fewer may read it.
+            false => Last {
+                access: Access::Private,
+                ..Last::from(&before)
+            },
+        });
+        services.memory_deleted(id, last);
         Ok(Deleted {
             id,
             deleted: true,
@@ -146,10 +175,14 @@ fn share(context: &Context<'_>, arguments: ShareMemory) -> Result<Pending<Memory
         permission: (!revoke).then(|| arguments.permission.unwrap_or_default()),
     };
     let services = Rc::clone(context.services);
+    let (done, other) = match revoke {
+        true => (Done::Unshared, None),
+        false => (Done::Shared, Some(namespace.into())),
+    };
     let shared = context.store().share_memory(&viewer, share);
     Ok(Box::pin(async move {
         let memory = shared.await?;
-        services.memory_changed(Some(&memory.namespace), memory.id);
+        services.memory_told(memory.id, &memory.namespace, other, done);
         Ok(memory)
     }))
 }

@@ -12,6 +12,7 @@ use super::meaning::TextVector;
 use super::operation::{Operation, Pending, Scope};
 use super::services::{Context, Services};
 use super::snippet;
+use crate::delivery::events::Done;
 use crate::domain::memory::{QUERY_CHARS_MAX, TAGS_MAX, TTL_SECONDS_MAX};
 use crate::domain::{
     Access, Embedded, Filter, JsonObject, Memory, MemoryPatch, Mode, NewMemory, Search, Timestamp,
@@ -151,9 +152,9 @@ fn create(context: &Context<'_>, arguments: CreateMemory) -> Result<Pending<Crea
             Some(memory) => memory?,
             None => return Err(Fault::new(Condition::Internal, "the store gave no result")),
         };
-        services.memory_changed(Some(&memory.namespace), memory.id);
+        services.memory_changed(&memory, Done::Created);
         if let Some(superseded) = memory.supersedes {
-            services.memory_changed(None, superseded);
+            services.memory_superseded(superseded);
         }
         let store = Rc::clone(&services.store);
         let vector = vector.attach(store, memory.id, memory.version, wait).await;
@@ -298,7 +299,7 @@ fn update(context: &Context<'_>, arguments: UpdateMemory) -> Result<Pending<Memo
     let updated = context.store().update_memory(&viewer, id, patch, expected);
     Ok(Box::pin(async move {
         let memory = updated.await?;
-        services.memory_changed(Some(&memory.namespace), memory.id);
+        services.memory_changed(&memory, Done::Updated);
         if let Some(content) = content {
             // Only once the change is allowed and made: others' rejected texts cost nothing.
             let vector = TextVector::of(&services.meaning, &viewer.key, &content);

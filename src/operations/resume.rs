@@ -7,11 +7,12 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::arguments::arguments;
-use super::delivery::topics;
 use super::operation::{Operation, Pending, Touches};
 use super::services::Context;
-use crate::delivery::courier::{Back, Claim};
+use super::subscribe::topics;
+use crate::delivery::courier::{Attendance, Back, Claim};
 use crate::rpc::{Condition, Fault};
+use crate::telemetry::ResumeOutcome;
 
 pub(super) fn rows() -> Vec<Operation> {
     vec![
@@ -79,7 +80,32 @@ struct Lost {
 fn resume(context: &Context<'_>, arguments: Resume) -> Result<Pending<Resumed>, Fault> {
     let services = Rc::clone(context.services);
     let session = Rc::clone(context.session);
-    let agent = session.agent();
+    let (attendance, claim) = admitted(context, &arguments)
+        .inspect_err(|_| services.courier.count_resume(ResumeOutcome::Refused))?;
+    Ok(Box::pin(async move {
+        let back = attendance.resume(claim).await;
+        let back = back.inspect_err(|_| services.courier.count_resume(ResumeOutcome::Failed))?;
+        session.id.set(attendance.session());
+        let (outcome, lost, latest_seq) = judged(&back);
+        services.courier.count_resume(outcome);
+        let recovered = outcome == ResumeOutcome::Recovered;
+        Ok(Resumed {
+            recovered,
+            reason: (!recovered).then_some(outcome.as_str()),
+            lost,
+            session_id: attendance.session(),
+            epoch: attendance.epoch(),
+            latest_seq,
+            resume_token: attendance.token(&services.tokens),
+            topics: topics(&attendance),
+        })
+    }))
+}
+
+/// The caller's connection and the session that it may ask for.
+fn admitted(context: &Context<'_>, arguments: &Resume) -> Result<(Rc<Attendance>, Claim), Fault> {
+    let services = context.services;
+    let agent = context.session.agent();
     let token = services.tokens.open(&arguments.token, &agent);
     let (named, node) = token.ok_or_else(|| {
         let message = "the token is not one of this agent's sessions";
@@ -89,7 +115,7 @@ fn resume(context: &Context<'_>, arguments: Resume) -> Result<Pending<Resumed>, 
         let message = "the token is of another session";
         return Err(Fault::new(Condition::Unauthorized, message));
     }
-    let attendance = session.attend(&services.courier).ok_or_else(|| {
+    let attendance = context.session.attend(&services.courier).ok_or_else(|| {
         let message = "this wire takes no deliveries; read them with agent/inbox";
         Fault::new(Condition::Conflict, message)
     })?;
@@ -101,30 +127,13 @@ fn resume(context: &Context<'_>, arguments: Resume) -> Result<Pending<Resumed>, 
             arguments.last_seq.unwrap_or(0),
         ),
     };
-    Ok(Box::pin(async move {
-        let back = attendance.resume(claim).await?;
-        session.id.set(attendance.session());
-        let (recovered, reason, lost, latest_seq) = judged(&back);
-        Ok(Resumed {
-            recovered,
-            reason,
-            lost,
-            session_id: attendance.session(),
-            epoch: attendance.epoch(),
-            latest_seq,
-            resume_token: attendance.token(&services.tokens),
-            topics: topics(&attendance),
-        })
-    }))
+    Ok((attendance, claim))
 }
 
 /// What is told of a session that was looked for.
-fn judged(back: &Back) -> (bool, Option<&'static str>, Option<Lost>, u64) {
+fn judged(back: &Back) -> (ResumeOutcome, Option<Lost>, u64) {
     match back {
-        Back::Unknown => {
-            let reason = "unknown_session";
-            (false, Some(reason), None, 0)
-        }
+        Back::Unknown => (ResumeOutcome::UnknownSession, None, 0),
         Back::Resumed {
             latest,
             missed,
@@ -137,13 +146,13 @@ fn judged(back: &Back) -> (bool, Option<&'static str>, Option<Lost>, u64) {
                 dead: missed.dead,
                 volatile: *volatile,
             };
-            let reason = match (*volatile, missed.is_nothing()) {
-                (true, _) => Some("server_restarted"),
-                (false, false) => Some("messages_lost"),
-                (false, true) => None,
+            let outcome = match (*volatile, missed.is_nothing()) {
+                (true, _) => ResumeOutcome::ServerRestarted,
+                (false, false) => ResumeOutcome::MessagesLost,
+                (false, true) => ResumeOutcome::Recovered,
             };
-            let lost = reason.is_some().then_some(lost);
-            (reason.is_none(), reason, lost, *latest)
+            let lost = (outcome != ResumeOutcome::Recovered).then_some(lost);
+            (outcome, lost, *latest)
         }
     }
 }

@@ -12,8 +12,9 @@ use uuid::Uuid;
 
 use crate::auth::Seal;
 use crate::delivery::courier::{Courier, ResumeTokens};
-use crate::delivery::{Change, Changes, Inbox, Registry, Running, Session};
-use crate::domain::Keyed;
+use crate::delivery::events::{Done, Last};
+use crate::delivery::{Change, Changes, Happened, Inbox, Registry, Running, Session};
+use crate::domain::{Keyed, Memory};
 use crate::store::{Store, Viewer};
 use crate::telemetry::{Metrics, Process};
 
@@ -95,10 +96,51 @@ impl Context<'_> {
 }
 
 impl Services {
-    /// Tells whoever watches that a memory was written.
-    pub(super) fn memory_changed(&self, namespace: Option<&Arc<str>>, id: Uuid) {
-        let namespace = namespace.cloned();
-        self.changes.publish(&Change::Memory { namespace, id });
+    /// Tells whoever watches that a memory was written, and subscribers what was done.
+    pub(super) fn memory_changed(&self, memory: &Memory, done: Done) {
+        self.memory_told(memory.id, &memory.namespace, None, done);
+    }
+
+    /// The same of a memory that agents of another namespace as well may hear of.
+    pub(super) fn memory_told(
+        &self,
+        id: Uuid,
+        namespace: &Arc<str>,
+        other: Option<Arc<str>>,
+        done: Done,
+    ) {
+        let other = other.filter(|other| other != namespace);
+        let happened = Happened {
+            done,
+            namespaces: std::iter::once(Arc::clone(namespace))
+                .chain(other)
+                .collect(),
+            last: None,
+        };
+        self.changes.publish(&Change::Memory {
+            namespace: Some(Arc::clone(namespace)),
+            id,
+            happened: Some(Arc::new(happened)),
+        });
+    }
+
+    /// Tells that a memory is gone, of which it is known what it was like.
+    pub(super) fn memory_deleted(&self, id: Uuid, last: Option<Last>) {
+        let happened = last.map(|last| Happened {
+            done: Done::Deleted,
+            namespaces: vec![Arc::clone(&last.owner.namespace)],
+            last: Some(Arc::new(last)),
+        });
+        self.changes.publish(&Change::Memory {
+            namespace: None,
+            id,
+            happened: happened.map(Arc::new),
+        });
+    }
+
+    /// Tells whoever watches that a memory was superseded; subscribers hear of the one that did.
+    pub(super) fn memory_superseded(&self, id: Uuid) {
+        self.memory_deleted(id, None);
     }
 }
 

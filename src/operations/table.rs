@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::operation::Operation;
 use super::{
     agent, dead_letter, delivery, embedding, memory, memory_recall, memory_search, memory_transfer,
-    memory_write, message, resume, session, system,
+    memory_write, message, presence, resume, session, subscribe, system,
 };
 
 /// The operations, made once for the process.
@@ -23,10 +23,12 @@ impl Default for Table {
         operations.extend(memory::rows());
         operations.extend(memory_transfer::rows());
         operations.extend(agent::rows());
+        operations.extend(presence::rows());
         operations.extend(system::rows());
         operations.extend(embedding::rows());
         operations.extend(session::rows());
         operations.extend(delivery::rows());
+        operations.extend(subscribe::rows());
         operations.extend(resume::rows());
         operations.extend(message::rows());
         operations.extend(dead_letter::rows());
@@ -101,6 +103,8 @@ mod tests {
             ("agent/info", &["get_current_agent", "get_agent_info"]),
             ("agent/capabilities", &["agent_capabilities"]),
             ("agent/list", &["list_agents"]),
+            ("agent/status", &["agent_status"]),
+            ("agent/online", &["online_agents"]),
             ("system/health", &["health_check"]),
             (
                 "system/stats",

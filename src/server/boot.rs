@@ -59,15 +59,16 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
     let upkeep = Arc::new(Upkeep::default());
     let (stopping, stopped) = watch::channel(false);
     let (ended_sender, ended) = mpsc::unbounded_channel();
-    let changes = Arc::new(Changes::new(shards));
-    let (post, registry) = match &config.redis {
+    let (post, wake) = match &config.redis {
         Some(_) => {
             let post = Post::of_node(shards, store.node());
-            let registry = Registry::shared(post.wake());
-            (Arc::new(post), Arc::new(registry))
+            let wake = post.wake();
+            (Arc::new(post), Some(wake))
         }
-        None => (Arc::new(Post::new(shards)), Arc::default()),
+        None => (Arc::new(Post::new(shards)), None),
     };
+    let registry = Arc::new(Registry::new(Arc::clone(post.events()), wake));
+    let changes = Arc::new(Changes::new(shards, Arc::clone(post.events())));
     let shared = shard_thread::Shared {
         constants: Arc::new(Constants::new(&table)),
         registry: Arc::clone(&registry),

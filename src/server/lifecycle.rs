@@ -88,8 +88,15 @@ impl Server {
             Err(_) => Some(format!("no answer within {} s", PROBE_TIMEOUT.as_secs())),
         };
         match (&self.process.store_failure(), &failure) {
-            (None, Some(reason)) => tracing::error!(reason, "the store does not answer"),
-            (Some(_), None) => tracing::info!("the store answers again"),
+            (None, Some(reason)) => {
+                tracing::error!(reason, "the store does not answer");
+                let events = self.post.events();
+                events.diagnose("store_unreachable", Some(reason.clone()));
+            }
+            (Some(_), None) => {
+                tracing::info!("the store answers again");
+                self.post.events().diagnose("store_back", None);
+            }
             _ => {}
         }
         self.process.set_store_failure(failure);
@@ -133,6 +140,7 @@ impl Server {
             "stopping"
         );
         self.process.set_draining();
+        self.post.events().diagnose("draining", None);
         // Only an error if no shard is left to hear it.
         let _ = self.stopping.send(true);
         let begun = Arc::new(AtomicUsize::new(0));

@@ -117,9 +117,11 @@ async fn serve<B: Backend>(parts: Parts) -> io::Result<()> {
         Arc::clone(&shared.post),
         Rc::clone(&outgoing),
         terms,
+        Arc::clone(&shared.metrics.shards[parts.index]),
     );
     let secret = store.session_secret().await.map_err(io::Error::other)?;
     let delivering = tokio::task::spawn_local(Rc::clone(&courier).run());
+    let telling = tokio::task::spawn_local(Rc::clone(&courier).tell_events());
     // Ends by itself, when the shard is sealed.
     drop(tokio::task::spawn_local(keep_when_stopping(
         Rc::clone(&courier),
@@ -188,6 +190,8 @@ async fn serve<B: Backend>(parts: Parts) -> io::Result<()> {
     while Rc::strong_count(&serving) > 1 {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
+    // What is told after this would be in memory only, and lost.
+    telling.abort();
     courier.seal().await;
     serving_sessions.abort();
     delivering.abort();

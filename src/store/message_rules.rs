@@ -6,9 +6,6 @@ use super::StoreError;
 use crate::domain::message::{DEAD_LETTER_DAYS, WAITING_MAX};
 use crate::domain::{AgentKey, Message, Timestamp};
 
-/// Dead letters sent again, or removed, by one call.
-pub(super) const LETTERS_AT_ONCE: usize = 1_000;
-
 /// Bytes that a delivery takes in a store beside the body of its message.
 pub(super) const DELIVERY_BYTES: usize = 256;
 

@@ -30,7 +30,7 @@ pub mod vectors;
 
 pub use idempotency::{Idempotent, Posted};
 pub use messages::{Looked, Messages, Queue, Settled};
-pub use rights::GRANTS_MAX;
+pub use rights::{GRANTS_MAX, reads_by_level};
 
 /// A store operation under way. It lives on the shard that asked and needs no `Send`.
 pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>>>;

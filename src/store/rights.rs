@@ -5,7 +5,7 @@
 
 use super::{StoreError, Viewer};
 pub use crate::domain::memory::GRANTS_MAX;
-use crate::domain::{Access, Memory, Permission, Violation};
+use crate::domain::{Access, AgentKey, Memory, Permission, Violation};
 
 /// Each level includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,11 +33,16 @@ pub(super) fn of(viewer: &Viewer, memory: &Memory, granted: Option<Permission>) 
     if owner {
         return Right::Own;
     }
-    let by_level = match memory.access_level {
-        Access::Private => return Right::None,
-        Access::Team if same_namespace => Right::Read,
-        Access::Public => Right::Read,
-        _ => Right::None,
+    if memory.access_level == Access::Private {
+        return Right::None;
+    }
+    let owned_by = AgentKey {
+        namespace: memory.namespace.clone(),
+        agent: memory.agent_id.clone(),
+    };
+    let by_level = match reads_by_level(&viewer.key, &owned_by, memory.access_level) {
+        true => Right::Read,
+        false => Right::None,
     };
     let by_grant = match granted {
         Some(Permission::Delete) => Right::Delete,
@@ -46,6 +51,15 @@ pub(super) fn of(viewer: &Viewer, memory: &Memory, granted: Option<Permission>) 
         None => Right::None,
     };
     by_level.max(by_grant)
+}
+
+/// May `viewer` read a memory of `owner` by its access level alone, whatever grants there are?
+pub fn reads_by_level(viewer: &AgentKey, owner: &AgentKey, access: Access) -> bool {
+    match access {
+        Access::System | Access::Public => true,
+        Access::Team => viewer.namespace == owner.namespace,
+        Access::Private | Access::Shared => viewer == owner,
+    }
 }
 
 /// The memory does not exist for this viewer.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::counter::{Counter, Distribution, Gauge, Histogram};
+use super::delivery::DeliveryMetrics;
 
 /// Counts of one operation on one shard.
 #[derive(Debug, Default)]
@@ -17,7 +18,7 @@ pub struct OperationMetrics {
 }
 
 /// Counts of one shard. Only its thread writes them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ShardMetrics {
     /// WebSocket connections accepted.
     pub connections_opened: Counter,
@@ -59,6 +60,8 @@ pub struct ShardMetrics {
     pub pool_exhausted: Gauge,
     /// Submissions of the latest turn.
     pub ring_depth: Gauge,
+    /// What its courier does.
+    pub delivery: DeliveryMetrics,
     /// By the index of the operation.
     pub operations: Vec<OperationMetrics>,
 }
@@ -66,29 +69,10 @@ pub struct ShardMetrics {
 impl ShardMetrics {
     fn new(operations: usize) -> Self {
         Self {
-            connections_opened: Counter::default(),
-            connections_closed: Counter::default(),
-            connections_refused: Counter::default(),
-            http_requests: Counter::default(),
-            messages_received: Counter::default(),
-            messages_sent: Counter::default(),
-            bytes_received: Counter::default(),
-            bytes_sent: Counter::default(),
-            protocol_violations: Counter::default(),
-            pings_unanswered: Counter::default(),
-            slow_consumers: Counter::default(),
-            notifications_dropped: Counter::default(),
-            answers_reused: Counter::default(),
-            turns: Counter::default(),
-            turn_duration: Histogram::default(),
-            sockets: Gauge::default(),
-            buffers_lent: Gauge::default(),
-            buffers: Gauge::default(),
-            pool_exhausted: Gauge::default(),
-            ring_depth: Gauge::default(),
             operations: std::iter::repeat_with(OperationMetrics::default)
                 .take(operations)
                 .collect(),
+            ..Self::default()
         }
     }
 }

@@ -4,11 +4,13 @@
 //! counters; whoever scrapes adds them up.
 
 pub mod counter;
+pub mod delivery;
 pub mod log;
 pub mod metrics;
 pub mod process;
 pub mod prometheus;
 
 pub use counter::{Counter, Gauge, Histogram};
+pub use delivery::{DeliveryMetrics, ResumeOutcome};
 pub use metrics::{Metrics, OperationMetrics, ShardMetrics};
 pub use process::Process;

@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::counter::{BUCKETS, Distribution, Histogram};
+use super::delivery;
 use super::metrics::{Metrics, ShardMetrics};
 
 /// The content type of [`encode`]'s text.
@@ -47,6 +48,17 @@ struct Scrape {
 }
 
 type Read = fn(&ShardMetrics) -> u64;
+
+/// Numbers of each shard under one name.
+pub(super) struct Family {
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
+    pub(super) kind: MetricType,
+    /// What tells its members apart besides the shard.
+    pub(super) label: Option<&'static str>,
+    /// The label's value and the number of each.
+    pub(super) members: &'static [(&'static str, Read)],
+}
 
 const COUNTERS: &[(&str, &str, Read)] = &[
     (
@@ -148,6 +160,9 @@ impl Collector for Scrape {
                 gauge(read(shard)).encode(family.encode_family(&labels)?)?;
             }
         }
+        for family in delivery::FAMILIES {
+            self.encode_family(family, &mut encoder)?;
+        }
         self.encode_turns(&mut encoder)?;
         self.encode_operations(&mut encoder)
     }
@@ -183,6 +198,23 @@ impl Scrape {
         ] {
             let descriptor = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             gauge(value).encode(descriptor)?;
+        }
+        Ok(())
+    }
+
+    fn encode_family(&self, from: &Family, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = encoder.encode_descriptor(from.name, from.help, None, from.kind)?;
+        for (index, shard) in self.metrics.shards.iter().enumerate() {
+            let index = index.to_string();
+            for (value, read) in from.members {
+                let mut labels = vec![("shard", index.as_str())];
+                labels.extend(from.label.map(|label| (label, *value)));
+                let encoder = family.encode_family(&labels)?;
+                match from.kind {
+                    MetricType::Counter => ConstCounter::new(read(shard)).encode(encoder)?,
+                    _ => gauge(read(shard)).encode(encoder)?,
+                }
+            }
         }
         Ok(())
     }
@@ -254,7 +286,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::{ProcessValues, encode};
-    use crate::telemetry::Metrics;
+    use crate::telemetry::{Metrics, ResumeOutcome};
 
     #[test]
     fn counts_of_shards_and_operations_appear_in_the_text() {
@@ -262,8 +294,16 @@ mod tests {
         metrics.shards[1].messages_received.add(3);
         metrics.shards[0].operations[0].succeeded.add(2);
         metrics.shards[0].operations[0].duration.record_ns(1500);
+        metrics.shards[0].delivery.lanes[3].set(7);
+        metrics.shards[1].delivery.dead.add(4);
+        metrics.shards[1]
+            .delivery
+            .count_resume(ResumeOutcome::MessagesLost);
         let text = encode(&metrics, ProcessValues::default());
         for line in [
+            "tmws_deliveries_waiting{shard=\"0\",lane=\"low\"} 7",
+            "tmws_deliveries_dead_total{shard=\"1\"} 4",
+            "tmws_session_resumes_total{shard=\"1\",outcome=\"messages_lost\"} 1",
             "tmws_messages_received_total{shard=\"1\"} 3",
             "tmws_operation_calls_total{operation=\"system/health\",outcome=\"success\"} 2",
             "tmws_operation_duration_seconds_count{operation=\"system/health\"} 1",

@@ -37,7 +37,7 @@ def test_results_of_tools_fit_their_schemas(server, agent):
     for version in VERSIONS[2:]:
         with HttpClient(server, agent, version, path="/mcp?tools=full") as web:
             schemas = {tool["name"]: tool for tool in pages(web, "tools/list", "tools")}
-            assert len(schemas) == 27
+            assert len(schemas) == 29
             for tool in schemas.values():
                 Draft202012Validator.check_schema(tool["inputSchema"])
                 Draft202012Validator.check_schema(tool["outputSchema"])

@@ -12,7 +12,7 @@ CORE = [
 ]  # fmt: skip
 MORE = [
     "get_memory", "update_memory", "delete_memory", "share_memory", "memory_history", "memory_stats", "list_agents",
-    "agent_capabilities", "embedding_status", "switch_embedding", "export_memories", "import_memories",
+    "agent_capabilities", "agent_status", "online_agents", "embedding_status", "switch_embedding", "export_memories", "import_memories",
     "send_message", "broadcast_message", "check_inbox", "ack_messages",
     "list_dead_letters", "retry_dead_letter", "purge_dead_letters",
 ]  # fmt: skip
@@ -32,6 +32,8 @@ NAMES = [
     ["agent/info", "get_current_agent", "get_agent_info"],
     ["agent/capabilities", "agent_capabilities"],
     ["agent/list", "list_agents"],
+    ["agent/status", "agent_status"],
+    ["agent/online", "online_agents"],
     ["agent/send", "send_message"],
     ["agent/broadcast", "broadcast_message"],
     ["agent/inbox", "check_inbox"],
@@ -128,6 +130,7 @@ def test_every_name_works_as_a_method_and_as_a_tool(client, agent, operation):
             "memory/share": {"id": memory["id"], "agents": ["friend"]},
             "agent/register": {"agent_id": agent},
             "agent/switch": {"agent_id": agent},
+            "agent/status": {"status": "busy"},
             "memory/import": {"records": []},
             "agent/send": {"to": {"agent": "friend"}, "body": {"of": name}},
             "agent/broadcast": {"body": name},

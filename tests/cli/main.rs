@@ -12,6 +12,7 @@ mod harness;
 mod backups_are_whole_or_refused;
 mod bad_lines_change_nothing;
 mod copies_are_complete;
+mod dead_letters_are_tended;
 mod memories_v2_is_understood;
 mod operations_bound_their_pages;
 mod place;

@@ -151,6 +151,11 @@ impl Server {
 
     /// One value of `/metrics`, summed over its labels.
     pub async fn metric(&self, name: &str) -> f64 {
+        self.metric_with(name, "").await
+    }
+
+    /// The same of those whose labels contain this text.
+    pub async fn metric_with(&self, name: &str, label: &str) -> f64 {
         let (_, _, body) = http(
             self.api,
             &format!("GET /metrics HTTP/1.1\r\nHost: {}\r\n\r\n", self.api),
@@ -159,6 +164,7 @@ impl Server {
         body.lines()
             .filter(|line| line.starts_with(name) && !line.starts_with('#'))
             .filter(|line| line[name.len()..].starts_with(['{', ' ']))
+            .filter(|line| line.contains(label))
             .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
             .sum()
     }

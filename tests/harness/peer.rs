@@ -15,7 +15,15 @@ pub struct Peer {
 
 impl Peer {
     pub async fn connect(server: &Server, agent: &str) -> Self {
-        let fields = [("X-Agent-ID", agent), ("Sec-WebSocket-Protocol", "tmws.v1")];
+        Self::connect_in(server, "default", agent).await
+    }
+
+    pub async fn connect_in(server: &Server, namespace: &str, agent: &str) -> Self {
+        let fields = [
+            ("X-Agent-ID", agent),
+            ("X-Agent-Namespace", namespace),
+            ("Sec-WebSocket-Protocol", "tmws.v1"),
+        ];
         let mut client = connect(server.ws, "/", &fields).await;
         let first = client.receive().await;
         assert_eq!(first["method"], "notifications/session/welcome", "{first}");

@@ -98,6 +98,9 @@ fn a_session_goes_on_on_another_node() {
             }
         };
         assert_eq!(closed.0, 4001, "{closed:?}");
+        assert_eq!(one.metric("tmws_sessions_given_away_total").await, 1.0);
+        let taken = "tmws_sessions_taken_over_total";
+        assert_eq!(two.metric_with(taken, "from=\"node\"").await, 1.0);
         let mut bodies = new.bodies(2).await;
         bodies.sort_by_key(Value::as_i64);
         assert_eq!(bodies, [1, 2]);

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use tmws::config::limits::{QUEUED_BYTES_MAX, WINDOW_BYTES_MAX};
-use tmws::delivery::queue::{Answered, Parcel};
+use tmws::delivery::queue::{Answered, Levels, Parcel};
 use tmws::domain::Priority;
 use tmws::domain::message::{BODY_BYTES_MAX, DELIVERIES_MAX};
 use uuid::Uuid;
@@ -105,6 +105,29 @@ impl World {
         }
         if let Some(wrong) = wrong {
             self.violated(wrong);
+        }
+    }
+
+    /// What a hub says of all its sessions is what each of them has.
+    pub(crate) fn check_levels(&mut self, hub: usize) {
+        // Now and then: it walks through every message.
+        if self.now.as_micros() / 1_000 % 64 != 0 {
+            return;
+        }
+        let mut sum = Levels::default();
+        let mut messages = 0;
+        let hub = &self.server.hubs[hub];
+        let sessions = self.server.registry.keys();
+        for held in sessions.filter_map(|session| hub.get(*session)) {
+            sum.replace(&Levels::default(), &held.levels());
+            messages += held.entries().count() as u64;
+        }
+        let levels = hub.levels();
+        let counted =
+            levels.lanes.iter().sum::<u64>() + levels.staged + levels.in_window + levels.settling;
+        if levels != sum || counted != messages {
+            let found = format!("{levels:?} instead of {sum:?} and {messages} messages");
+            self.violated(found);
         }
     }
 

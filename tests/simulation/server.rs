@@ -700,6 +700,7 @@ impl World {
                     self.carry_out(hub, effect);
                 }
             }
+            self.check_levels(hub);
         }
     }
 

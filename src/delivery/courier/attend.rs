@@ -24,10 +24,10 @@ const GRACE: Duration = Duration::from_millis(500);
 
 /// That a connection takes the deliveries of a session; it ends when this is dropped.
 pub struct Attendance {
-    courier: Rc<Courier>,
+    pub(super) courier: Rc<Courier>,
     place: Place,
-    agent: AgentKey,
-    session: Cell<Uuid>,
+    pub(super) agent: AgentKey,
+    pub(super) session: Cell<Uuid>,
     epoch: Cell<u64>,
 }
 
@@ -256,6 +256,11 @@ impl Courier {
             // Of a node that nobody knows any more, nobody knows what it kept in memory.
             None => (Missed::default(), queue.volatile.unwrap_or(true)),
         };
+        let metrics = &self.metrics.delivery;
+        match &handed {
+            Some(_) => metrics.taken_from_nodes.add(1),
+            None => metrics.taken_from_store.add(1),
+        }
         let epoch = self.new_epoch();
         let entered = {
             let mut directory = self.post.directory.lock();

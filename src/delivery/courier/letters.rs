@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::directory::{Directory, Home};
 use super::nodes::{Abroad, Saying};
 use super::{Place, Said};
+use crate::delivery::events::Events;
 use crate::delivery::hub::Resumed;
 use crate::delivery::queue::{Entry, Parcel};
 use crate::domain::AgentKey;
@@ -97,6 +98,7 @@ pub struct Post {
     pub(super) kept: AtomicUsize,
     /// Letters to other nodes, if there may be any.
     pub(super) abroad: Option<Abroad>,
+    pub(super) events: Arc<Events>,
 }
 
 impl Post {
@@ -109,6 +111,7 @@ impl Post {
             sealed: AtomicUsize::new(0),
             kept: AtomicUsize::new(0),
             abroad: None,
+            events: Arc::new(Events::new(shards)),
         }
     }
 
@@ -120,6 +123,11 @@ impl Post {
             abroad: Some(abroad),
             ..Self::new(shards)
         }
+    }
+
+    /// The events of the process.
+    pub fn events(&self) -> &Arc<Events> {
+        &self.events
     }
 
     /// Tells the link to other nodes that there is something to be said.

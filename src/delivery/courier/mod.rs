@@ -25,10 +25,13 @@ use super::outlet::Outgoing;
 use super::queue::Entry;
 use crate::domain::{AgentKey, Timestamp};
 use crate::store::{Store, StoreError};
+use crate::telemetry::ShardMetrics;
 
 mod answers;
 mod attend;
+mod counts;
 mod directory;
+mod events;
 mod letters;
 mod moves;
 mod nodes;
@@ -83,6 +86,7 @@ pub struct Courier {
     /// Where connections of this shard are reached.
     outgoing: Rc<Outgoing>,
     terms: Terms,
+    metrics: Arc<ShardMetrics>,
     /// Makes epochs that no session had before.
     epochs: Cell<u64>,
     /// New sessions whose clients are taking other ones up.
@@ -106,6 +110,7 @@ impl Courier {
         post: Arc<Post>,
         outgoing: Rc<Outgoing>,
         terms: Terms,
+        metrics: Arc<ShardMetrics>,
     ) -> Rc<Self> {
         Rc::new(Self {
             shard,
@@ -114,6 +119,7 @@ impl Courier {
             post,
             outgoing,
             terms,
+            metrics,
             epochs: Cell::new(0),
             resuming: RefCell::default(),
             claims: RefCell::default(),
@@ -156,6 +162,7 @@ impl Courier {
                 self.carry_out(effect);
             }
         }
+        self.show();
         let wake_at = self.hub.borrow().wake_at();
         if wake_at.is_some_and(|at| self.armed.get().is_none_or(|armed| at < armed)) {
             self.rearm.notify_one();
@@ -197,6 +204,7 @@ impl Courier {
             }
             Effect::Ended { session, agent } => {
                 self.post.directory.lock().leave(session);
+                self.post.events.forget(session, &agent);
                 self.tell_news(&agent);
             }
         }
@@ -377,18 +385,6 @@ impl Courier {
         let epoch = now.max(self.epochs.get() + 1);
         self.epochs.set(epoch);
         epoch
-    }
-
-    /// Has this run said that it sends messages which are in memory only?
-    async fn note_volatile(&self) -> Result<(), StoreError> {
-        if !self.post.volatile.load(Ordering::Acquire) {
-            self.store.note_volatile().await?;
-            self.post.volatile.store(true, Ordering::Release);
-        }
-        if self.is_sealed() {
-            return Err(StoreError::Unavailable("the server is stopping".into()));
-        }
-        Ok(())
     }
 }
 

@@ -49,7 +49,9 @@ impl Courier {
         let released = self.hub.borrow_mut().release(session, agent);
         if released.is_some() {
             tracing::info!(%session, %node, "a session goes on on another node");
+            self.metrics.delivery.given_away.add(1);
             self.post.directory.lock().hand_over(session, node);
+            self.post.events.forget(session, agent);
             self.turn();
         }
     }
@@ -65,7 +67,9 @@ impl Courier {
         let released = self.hub.borrow_mut().release(session, agent);
         let (mut handed, mut texts) = (None, Vec::new());
         if let Some(released) = released {
+            self.metrics.delivery.given_away.add(1);
             self.post.directory.lock().hand_over(session, node);
+            self.post.events.forget(session, agent);
             let mut in_memory = Vec::new();
             for entry in released.in_memory {
                 let Some(parcel) = entry.parcel else {

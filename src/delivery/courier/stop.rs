@@ -145,6 +145,18 @@ impl Courier {
         if failed { Err(()) } else { Ok(()) }
     }
 
+    /// Has this run said that it sends messages which are in memory only?
+    pub(super) async fn note_volatile(&self) -> Result<(), StoreError> {
+        if !self.post.volatile.load(Ordering::Acquire) {
+            self.store.note_volatile().await?;
+            self.post.volatile.store(true, Ordering::Release);
+        }
+        if self.is_sealed() {
+            return Err(StoreError::Unavailable("the server is stopping".into()));
+        }
+        Ok(())
+    }
+
     /// True if this shard sends nothing more that is in memory only.
     pub(super) fn is_sealed(&self) -> bool {
         self.sealed.get()

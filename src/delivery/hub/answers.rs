@@ -101,7 +101,9 @@ impl<C: Copy + PartialEq> Hub<C> {
             let agent = held.agent.clone();
             let lost = held.has_lost_volatile() || held.entries().any(|entry| entry.key.is_none());
             self.lost_volatile |= lost;
-            self.sessions.remove(&session);
+            if let Some(mut held) = self.sessions.remove(&session) {
+                self.sums.forget(&mut held);
+            }
             self.effects.push(Effect::Ended { session, agent });
             return;
         }

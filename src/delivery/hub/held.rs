@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
-use super::super::queue::{Entry, SessionQueue};
+use super::super::queue::{Entry, Levels, SessionQueue, Tally};
 use super::{Effect, Request};
 use crate::config::limits::QUEUED_BYTES_MAX;
-use crate::domain::{AgentKey, Outline, Timestamp};
+use crate::domain::{AgentKey, Outline, Priority, Timestamp};
 
 /// Deliveries whose offers may still come after they were found: far more than are on their way to one
 /// session.
@@ -39,6 +39,7 @@ pub struct Held<C> {
     /// Offered before the queue was filled, and the bytes of their texts.
     parked: Vec<Entry>,
     parked_bytes: usize,
+    parked_lanes: [u64; Priority::ALL.len()],
     /// Something may have been missed: the store is asked for everything that waits in the queue.
     pub(super) catches_up: bool,
     /// The store is to be asked once more after it has answered.
@@ -62,8 +63,12 @@ pub struct Held<C> {
     pub(super) late: bool,
     /// What was offered then was in memory only, and is lost.
     late_volatile: bool,
+    /// Its client has taken up another session instead.
+    pub(super) abandoned: bool,
     /// Its entry among the timers.
     pub(super) timer: Option<Timestamp>,
+    /// What the sums of its hub know of it.
+    pub(super) shown: (Tally, Levels),
 }
 
 impl<C> Held<C> {
@@ -83,6 +88,7 @@ impl<C> Held<C> {
             volatile: false,
             parked: Vec::new(),
             parked_bytes: 0,
+            parked_lanes: Default::default(),
             catches_up: false,
             asks_again: false,
             asked: 0,
@@ -94,7 +100,9 @@ impl<C> Held<C> {
             closing: false,
             late: false,
             late_volatile: false,
+            abandoned: false,
             timer: None,
+            shown: Default::default(),
         }
     }
 
@@ -125,6 +133,7 @@ impl<C> Held<C> {
                     return false;
                 };
                 self.parked_bytes += entry.held();
+                self.parked_lanes[entry.priority.rank()] += 1;
                 self.parked.push(entry);
                 true
             }
@@ -153,6 +162,7 @@ impl<C> Held<C> {
         self.stage = Stage::Serving;
         self.catches_up = false;
         self.parked_bytes = 0;
+        self.parked_lanes = Default::default();
         for entry in self.parked.drain(..) {
             self.queue.offer(entry, now);
         }
@@ -197,6 +207,10 @@ impl<C> Held<C> {
         let is_gone = |entry: &Entry| entry.key.is_some_and(|key| keys.contains(&key));
         self.parked.retain(|entry| !is_gone(entry));
         self.parked_bytes = self.parked.iter().map(Entry::held).sum();
+        self.parked_lanes = Default::default();
+        for entry in &self.parked {
+            self.parked_lanes[entry.priority.rank()] += 1;
+        }
         self.queue.withdraw(keys);
     }
 
@@ -227,6 +241,16 @@ impl<C> Held<C> {
     /// Everything that is not settled yet, in no order.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.queue.entries().chain(&self.parked)
+    }
+
+    /// What it has at present.
+    pub fn levels(&self) -> Levels {
+        let mut levels = self.queue.levels();
+        for (sum, parked) in levels.lanes.iter_mut().zip(self.parked_lanes) {
+            *sum += parked;
+        }
+        levels.held_bytes += self.parked_bytes as u64;
+        levels
     }
 
     /// Its queue.

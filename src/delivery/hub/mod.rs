@@ -22,11 +22,14 @@ use crate::domain::{AgentKey, DeathCause, Outline, Timestamp};
 
 mod answers;
 mod client;
+mod counts;
 mod held;
 mod moves;
 mod turn;
 mod volatile;
 
+pub use counts::Counts;
+use counts::Sums;
 pub use held::Held;
 use held::Stage;
 pub use moves::Released;
@@ -118,6 +121,7 @@ pub struct Hub<C> {
     window_ms: u64,
     /// A session has ended with messages that were in memory only.
     lost_volatile: bool,
+    sums: Sums,
 }
 
 impl<C: Copy + PartialEq> Hub<C> {
@@ -131,6 +135,7 @@ impl<C: Copy + PartialEq> Hub<C> {
             actions: Vec::new(),
             window_ms,
             lost_volatile: false,
+            sums: Sums::default(),
         }
     }
 
@@ -139,7 +144,10 @@ impl<C: Copy + PartialEq> Hub<C> {
         let mut queue = SessionQueue::new(session.as_u64_pair().1);
         queue.connect();
         let held = Held::new(agent, epoch, queue, Some(connection), Stage::Waiting);
-        self.sessions.insert(session, held);
+        if let Some(mut before) = self.sessions.insert(session, held) {
+            self.sums.forget(&mut before);
+        }
+        self.note(session);
     }
 
     /// Has the queue of a session filled, if that was not asked for yet: its client is not about to
@@ -201,6 +209,7 @@ impl<C: Copy + PartialEq> Hub<C> {
             && held.connection.is_none()
         {
             held.ends = Some(now);
+            held.abandoned = true;
         }
     }
 
@@ -224,8 +233,10 @@ impl<C: Copy + PartialEq> Hub<C> {
             .filter(|old| *old != connection)
         {
             self.effects.push(Effect::Fence(fenced));
+            self.sums.counts.fenced += 1;
         }
         held.ends = None;
+        held.abandoned = false;
         let (epoch, last_seq) = position;
         let known_position = epoch == held.epoch && last_seq <= held.queue.latest();
         let missed = held

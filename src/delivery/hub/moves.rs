@@ -79,9 +79,11 @@ impl<C: Copy + PartialEq> Hub<C> {
         if held.agent != *agent || held.stage == Stage::Ending {
             return None;
         }
-        let held = self.sessions.remove(&session)?;
+        let mut held = self.sessions.remove(&session)?;
+        self.sums.forget(&mut held);
         if let Some(connection) = held.connection {
             self.effects.push(Effect::Fence(connection));
+            self.sums.counts.fenced += 1;
         }
         let in_memory = held.in_memory().cloned().collect();
         Some(Released {

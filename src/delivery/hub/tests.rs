@@ -1,7 +1,10 @@
 use uuid::Uuid;
 
-use super::{Effect, Hub};
-use crate::domain::{AgentKey, Timestamp};
+use std::sync::Arc;
+
+use super::super::queue::{Acked, Entry, Levels, Parcel};
+use super::{Counts, Effect, Hub};
+use crate::domain::{AgentKey, Priority, Timestamp};
 
 fn agent() -> AgentKey {
     AgentKey::new("space", "agent").unwrap()
@@ -35,4 +38,65 @@ fn a_second_connection_fences_the_first_and_strangers_find_nothing() {
     // Its close comes late and ends nothing.
     hub.disconnect(session, 1, now);
     assert!(hub.get(session).unwrap().is_connected());
+}
+
+#[test]
+fn what_a_session_has_counted_outlives_it() {
+    let (session, now) = (Uuid::new_v4(), Timestamp::now());
+    let mut hub = Hub::new(1_000);
+    let mut effects = Vec::new();
+    hub.open(session, agent(), 7, 1);
+    for priority in [Priority::Low, Priority::Low, Priority::Urgent] {
+        let id = Uuid::new_v4();
+        let text = b"{}".to_vec().into();
+        let parcel = Arc::new(Parcel { id, text });
+        let expires_at = now.plus_seconds(60).unwrap();
+        hub.offer(session, Entry::volatile(parcel, priority, expires_at), now);
+    }
+    hub.poll(now, &mut effects);
+    let parked = hub.levels();
+    assert_eq!((parked.connected, parked.waiting), (1, 0));
+    assert_eq!((parked.lanes, parked.in_window), ([1, 0, 0, 2], 0));
+    assert!(parked.held_bytes > 0);
+    hub.start(session);
+    hub.filled(session, 7, Some(Vec::new()), now);
+    hub.poll(now, &mut effects);
+    hub.ack(session, 1, Acked::UpTo(1)).unwrap().unwrap();
+    hub.nack(session, 1, (2, None), 0, now).unwrap();
+    hub.poll(now, &mut effects);
+    assert_eq!(
+        (hub.levels().lanes, hub.levels().in_window),
+        ([0, 0, 0, 0], 2)
+    );
+    hub.disconnect(session, 1, now);
+    hub.poll(now, &mut effects);
+    assert_eq!((hub.levels().connected, hub.levels().waiting), (0, 1));
+    // The window ends, and the session with it.
+    let later = now.plus_seconds(2).unwrap();
+    hub.poll(later, &mut effects);
+    hub.closed(session, 7, true, later);
+    assert_eq!(hub.levels(), Levels::default());
+    let counts = hub.take_counts();
+    let tally = counts.tally;
+    assert_eq!((tally.sent, tally.redelivered, tally.settled), (4, 1, 1));
+    assert_eq!((counts.windows_ended, counts.fenced), (1, 0));
+    assert_eq!(hub.take_counts(), Counts::default());
+}
+
+#[test]
+fn a_session_that_goes_elsewhere_leaves_its_counts_and_takes_its_levels() {
+    let (session, other, now) = (Uuid::new_v4(), Uuid::new_v4(), Timestamp::now());
+    let mut hub = Hub::new(1_000);
+    let mut effects = Vec::new();
+    hub.open(session, agent(), 7, 1);
+    hub.open(other, agent(), 8, 2);
+    assert!(hub.resume(session, &agent(), (7, 0), 3, now).is_some());
+    // Its client has another session now: no window has ended.
+    hub.abandon(other, 2, now);
+    hub.poll(now, &mut effects);
+    hub.closed(other, 8, true, now);
+    assert!(hub.release(session, &agent()).is_some());
+    let counts = hub.take_counts();
+    assert_eq!((counts.fenced, counts.windows_ended), (2, 0));
+    assert_eq!(hub.levels(), Levels::default());
 }

@@ -27,6 +27,7 @@ impl<C: Copy + PartialEq> Hub<C> {
         let mut dirty = std::mem::take(&mut self.dirty);
         for session in dirty.drain(..) {
             self.look_at(session, now);
+            self.note(session);
         }
         self.dirty = dirty;
         effects.append(&mut self.effects);
@@ -70,6 +71,9 @@ impl<C: Copy + PartialEq> Hub<C> {
             return;
         };
         if ends <= now && !held.closing {
+            if held.stage != Stage::Ending && !held.abandoned {
+                self.sums.counts.windows_ended += 1;
+            }
             held.stage = Stage::Ending;
             held.closing = true;
             let (epoch, request) = (held.epoch, Request::Close(held.agent.clone()));

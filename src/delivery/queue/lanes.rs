@@ -10,7 +10,7 @@ use super::entry::{Entry, Parcel};
 use crate::config::limits::QUEUED_BYTES_MAX;
 use crate::domain::{Priority, Timestamp};
 
-const LANES: usize = Priority::ALL.len();
+pub(super) const LANES: usize = Priority::ALL.len();
 /// One of so many goes to whoever has waited longest, whatever its lane.
 const SHARE: u32 = 8;
 /// From when on one has waited long.
@@ -178,6 +178,11 @@ impl Lanes {
     /// When something may expire.
     pub(super) fn expiry(&self) -> Option<Timestamp> {
         self.expiry
+    }
+
+    /// Messages in each lane.
+    pub(super) fn lengths(&self) -> [u64; LANES] {
+        self.lanes.each_ref().map(|lane| lane.entries.len() as u64)
     }
 
     /// Bytes of texts that are held.

@@ -31,6 +31,7 @@ mod ending;
 mod entry;
 mod first;
 mod lanes;
+mod levels;
 mod redelivery;
 mod tally;
 mod volatile;
@@ -38,6 +39,7 @@ mod window;
 
 pub use answer::{Acked, Answered, BeyondSent};
 pub use entry::{Entry, Parcel};
+pub use levels::Levels;
 pub use tally::{Missed, Tally};
 
 use lanes::Lanes;

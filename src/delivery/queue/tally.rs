@@ -30,6 +30,22 @@ impl std::ops::AddAssign for Tally {
     }
 }
 
+impl std::ops::Sub for Tally {
+    type Output = Self;
+
+    /// What has happened since `before`, an earlier count of the same queue.
+    fn sub(self, before: Self) -> Self {
+        Self {
+            sent: self.sent - before.sent,
+            redelivered: self.redelivered - before.redelivered,
+            settled: self.settled - before.settled,
+            dropped: self.dropped - before.dropped,
+            expired: self.expired - before.expired,
+            dead: self.dead - before.dead,
+        }
+    }
+}
+
 /// What a session that comes back has missed for good.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missed {

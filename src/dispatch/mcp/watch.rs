@@ -193,7 +193,7 @@ impl State {
                 pending.resources |= interest.resources;
                 pending.tasks.extend(&interest.tasks);
             }
-            News::Change(Change::Memory { namespace, id }) => {
+            News::Change(Change::Memory { namespace, id, .. }) => {
                 add(&|resource| match resource {
                     Resource::Memory { id: watched, .. } => watched == id,
                     Resource::Recent { namespace: watched } => namespace

@@ -110,8 +110,9 @@ impl Link {
             }
             Saying::CatchUp => self.catch_up(false),
             Saying::Presence(notes) => {
-                for (agent, is_there) in notes {
-                    self.registry.note_elsewhere(from, agent.into(), is_there);
+                for (agent, is_there, status) in notes {
+                    let agent = agent.into();
+                    self.registry.note_elsewhere(from, agent, is_there, status);
                 }
             }
             Saying::Changes(changes) => {
@@ -140,11 +141,9 @@ impl Link {
     /// Tells a node everything of the sessions here.
     fn tell_all(&mut self, node: Uuid) {
         let mut sessions = self.post.directory.lock().all_notes();
-        let mut present: Vec<Agent> = self
-            .registry
-            .agents_here()
-            .iter()
-            .map(Agent::from)
+        let present = self.registry.agents_here().into_iter();
+        let mut present: Vec<_> = present
+            .map(|(agent, status)| (Agent::from(&agent), status))
             .collect();
         loop {
             let rest = sessions.split_off(sessions.len().min(BUS_ITEMS_MAX));
@@ -279,8 +278,13 @@ impl Link {
         for (session, taken) in changed {
             self.noted(from, session, taken);
         }
-        let present = present.into_iter().map(Into::into).collect();
+        let present = present.into_iter();
+        let present = present
+            .map(|(agent, status)| (agent.into(), status))
+            .collect();
         self.registry.set_elsewhere(from, present);
+        // Whoever tells everything was not heard before: its changes may have been missed, too.
+        self.changes.publish_here(&Change::Memories);
     }
 
     fn offer(&mut self, from: Uuid, common: &Common, offered: Offered) {
@@ -347,7 +351,15 @@ impl Link {
 impl From<Changed> for Change {
     fn from(changed: Changed) -> Self {
         match changed {
-            Changed::Memory { namespace, id } => Self::Memory { namespace, id },
+            Changed::Memory {
+                namespace,
+                id,
+                happened,
+            } => Self::Memory {
+                namespace,
+                id,
+                happened,
+            },
             Changed::Memories => Self::Memories,
             Changed::Agent(agent) => Self::Agent(agent.into()),
             Changed::McpTask { owner, id } => Self::McpTask {

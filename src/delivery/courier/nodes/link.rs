@@ -125,6 +125,8 @@ impl Link {
         }
         if self.process.nodes_failure().is_none() {
             tracing::error!(%failure, "other nodes cannot be reached");
+            let detail = Some(failure.to_string());
+            self.post.events().diagnose("nodes_unreachable", detail);
         }
         self.process.set_nodes_failure(Some(failure.to_string()));
     }
@@ -148,6 +150,7 @@ impl Link {
         self.say_to_all(Saying::Hello { missed });
         if was_down {
             tracing::info!("other nodes can be reached");
+            self.post.events().diagnose("nodes_back", None);
             self.catch_up(false);
         }
     }
@@ -217,7 +220,9 @@ impl Link {
         }
         let notes = self.registry.take_notes();
         for notes in notes.chunks(BUS_ITEMS_MAX) {
-            let notes = notes.iter().map(|(agent, is)| (Agent::from(agent), *is));
+            let notes = notes
+                .iter()
+                .map(|(agent, is, status)| (Agent::from(agent), *is, status.clone()));
             self.say_to_all(Saying::Presence(notes.collect()));
         }
         for _ in 0..LETTERS_AT_ONCE {
@@ -235,7 +240,15 @@ impl Link {
     fn tell_change(&mut self, news: News) {
         let changed = match news {
             News::Lost | News::Change(Change::Memories) => Changed::Memories,
-            News::Change(Change::Memory { namespace, id }) => Changed::Memory { namespace, id },
+            News::Change(Change::Memory {
+                namespace,
+                id,
+                happened,
+            }) => Changed::Memory {
+                namespace,
+                id,
+                happened,
+            },
             News::Change(Change::Agent(agent)) => Changed::Agent((&agent).into()),
             News::Change(Change::McpTask { owner, id }) => Changed::McpTask {
                 owner: (&owner).into(),
@@ -303,6 +316,8 @@ impl Link {
             self.post.leave(shard, Letter::Ring(session));
         }
         self.registry.set_elsewhere(node, Default::default());
+        // What it changed last may not have been heard.
+        self.changes.publish_here(&Change::Memories);
     }
 
     fn lose_silent(&mut self) {
@@ -312,6 +327,8 @@ impl Link {
         let silent: Vec<Uuid> = silent.map(|(node, _)| *node).collect();
         for node in silent {
             tracing::warn!(%node, "a node is not heard of any more");
+            let detail = Some(node.to_string());
+            self.post.events().diagnose("node_silent", detail);
             self.lose_node(node);
         }
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::super::directory::Note;
 use super::wire::Agent;
 use crate::config::limits::PEER_SILENT_SECONDS;
+use crate::domain::Status;
 
 /// Pause before a node is asked again to tell everything.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -24,7 +25,7 @@ pub(super) struct Peer {
     pub(super) volatile: u64,
     /// What it has told so far of everything.
     pub(super) sessions: Vec<Note>,
-    pub(super) present: Vec<Agent>,
+    pub(super) present: Vec<(Agent, Option<Status>)>,
 }
 
 /// What to do with something that was said to all.

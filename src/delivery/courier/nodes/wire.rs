@@ -10,12 +10,13 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::super::directory::Note;
+use crate::delivery::Happened;
 use crate::delivery::queue::{Missed, Parcel};
-use crate::domain::{AgentKey, Priority, Timestamp};
+use crate::domain::{AgentKey, Priority, Status, Timestamp};
 use crate::rpc::json;
 
 /// Nodes of another version are not understood; they are told of in the log.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// The head of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,8 +43,8 @@ pub(in crate::delivery::courier) enum Saying {
     Goodbye,
     /// To all: what has happened to its sessions.
     Sessions(Vec<Note>),
-    /// To all: agents that have come or gone there, by whatever wire.
-    Presence(Vec<(Agent, bool)>),
+    /// To all: agents that have come or gone there, by whatever wire, or say something of themselves.
+    Presence(Vec<(Agent, bool, Option<Status>)>),
     /// To all: what has changed in the store.
     Changes(Vec<Changed>),
     /// To all: messages were returned to inboxes.
@@ -54,7 +55,7 @@ pub(in crate::delivery::courier) enum Saying {
     All {
         number: u64,
         sessions: Vec<Note>,
-        present: Vec<Agent>,
+        present: Vec<(Agent, Option<Status>)>,
         is_last: bool,
     },
     /// To one: a message for its sessions; one text.
@@ -125,6 +126,7 @@ pub(in crate::delivery::courier) enum Changed {
     Memory {
         namespace: Option<Arc<str>>,
         id: Uuid,
+        happened: Option<Arc<Happened>>,
     },
     Memories,
     Agent(Agent),

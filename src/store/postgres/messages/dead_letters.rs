@@ -11,7 +11,7 @@ use super::super::session::Step;
 use super::super::{PostgresStore, Shard};
 use super::rows::{agent_key, letter, letter_columns};
 use crate::config::limits::NODE_SILENT_SECONDS;
-use crate::domain::message::{DEAD_LETTERS_MAX, WAITING_MAX};
+use crate::domain::message::{DEAD_LETTERS_AT_ONCE, DEAD_LETTERS_MAX, WAITING_MAX};
 use crate::domain::{AgentKey, DeadLetter, DeathCause, Letters, Page};
 use crate::store::{StoreError, cursor, message_rules as rules};
 
@@ -230,7 +230,7 @@ fn chosen(owner: Option<&AgentKey>, letters: &Letters) -> Query {
     );
     of_owner(sql, owner)
         .with(ids)
-        .with(rules::LETTERS_AT_ONCE as i64)
+        .with(DEAD_LETTERS_AT_ONCE as i64)
 }
 
 /// Makes deliveries of those letters whose agents have room. The message is still there if it waits

@@ -10,7 +10,7 @@ use super::super::rows::agent_key;
 use super::super::writer::Batch;
 use super::deliveries::{deliver, store, waiting_for};
 use super::rows::{letter, letter_columns};
-use crate::domain::message::{DEAD_LETTERS_MAX, WAITING_MAX};
+use crate::domain::message::{DEAD_LETTERS_AT_ONCE, DEAD_LETTERS_MAX, WAITING_MAX};
 use crate::domain::{AgentKey, DeadLetter, DeathCause, Letters, Page, Timestamp};
 use crate::store::{StoreError, cursor, message_rules as rules};
 
@@ -209,7 +209,7 @@ fn chosen(
     let Letters::Ids(ids) = letters else {
         let sql = format!("SELECT id FROM dead_letter WHERE true{condition} ORDER BY id LIMIT ?");
         let mut values = owner;
-        values.push(Value::Integer(rules::LETTERS_AT_ONCE as i64));
+        values.push(Value::Integer(DEAD_LETTERS_AT_ONCE as i64));
         return read(&sql, values);
     };
     let sql = format!("SELECT id FROM dead_letter WHERE id = ?{condition}");
@@ -217,7 +217,7 @@ fn chosen(
     for id in ids.iter().collect::<BTreeSet<_>>() {
         let values = std::iter::once(blob(*id)).chain(owner.clone());
         found.extend(read(&sql, values.collect())?);
-        if found.len() == rules::LETTERS_AT_ONCE {
+        if found.len() == DEAD_LETTERS_AT_ONCE {
             break;
         }
     }
