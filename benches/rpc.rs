@@ -57,14 +57,14 @@ pub(crate) fn dispatch(c: &mut Criterion) {
         .expect("a configuration")
         .embedding;
     let (meaning, _switches) = Meaning::new(Embedder::new(&embedding));
-    let changes = Arc::new(Changes::new(1));
+    let post = Arc::new(Post::new(1));
+    let changes = Arc::new(Changes::new(1, Arc::clone(post.events())));
     let terms = Terms {
         ping_interval_ms: 20_000,
         message_bytes_max: 1 << 20,
         reconnect_window_ms: 300_000,
     };
     let outgoing = Outgoing::of_stream();
-    let post = Arc::new(Post::new(1));
     let counts = Arc::clone(&metrics.shards[0]);
     let courier = Courier::new(0, Rc::new(store.clone()), post, outgoing, terms, counts);
     let services = Rc::new(Services {
