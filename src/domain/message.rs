@@ -171,6 +171,8 @@ pub struct Unsettled {
 pub struct Outline {
     /// Names the delivery in its store; later ones have greater keys.
     pub key: i64,
+    /// The message's id: those of one sender are in the order of sending.
+    pub message: Uuid,
     /// The message's.
     pub priority: Priority,
     /// Bytes of the body.

@@ -114,6 +114,15 @@ pub(crate) enum Result {
     Failed,
 }
 
+impl Result {
+    fn found(self) -> Option<Vec<Outline>> {
+        match self {
+            Self::Found(found, _) => Some(found),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Known {
     pub(crate) hub: usize,
@@ -612,12 +621,14 @@ impl World {
         let core = &mut self.server.hubs[hub];
         let done = !matches!(result, Result::Failed);
         match request {
-            Request::Fill(_) | Request::CatchUp(_) => {
-                let found = match result {
-                    Result::Found(found, _) => Some(found),
-                    _ => None,
-                };
+            Request::Fill(_) => {
+                let found = result.found();
                 core.filled(session, epoch, found, now);
+            }
+            Request::CatchUp(_) => {
+                self.read_all(Some(hub));
+                let found = result.found();
+                self.server.hubs[hub].caught_up(session, epoch, found, now);
             }
             Request::Count(keys) => core.counted(session, epoch, &keys, done, now),
             Request::Load(keys) => {
@@ -640,6 +651,10 @@ impl World {
     pub(crate) fn read(&mut self, hub: usize, letter: Letter) {
         match letter {
             Letter::Offer { session, entry } => self.offered(hub, session, entry),
+            // Nodes have their sessions look for what they may have missed.
+            Letter::News(session) if self.chance.below(3) == 0 => {
+                self.server.hubs[hub].ring(session);
+            }
             Letter::News(session) => self.server.hubs[hub].refill(session),
             Letter::Resume(resume) => self.resume_here(hub, resume),
             Letter::Up {

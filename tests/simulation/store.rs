@@ -221,6 +221,7 @@ impl Store {
 fn outline(key: i64, row: &Row) -> Outline {
     Outline {
         key,
+        message: row.sent.parcel.id,
         priority: row.sent.priority,
         bytes: row.sent.parcel.text.len(),
         expires_at: row.sent.expires_at,

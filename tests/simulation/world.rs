@@ -278,6 +278,19 @@ impl World {
             .insert((at, self.order), Event::Letter(run, hub, letter));
     }
 
+    /// Letters to this hub, or to any, arrive now.
+    pub(crate) fn read_all(&mut self, hub: Option<usize>) {
+        let run = self.server.run;
+        let is_letter = |event: &Event| matches!(event, Event::Letter(of, to, _) if *of == run && hub.is_none_or(|hub| hub == *to));
+        let under_way = self.events.iter().filter(|(_, event)| is_letter(event));
+        let under_way: Vec<_> = under_way.map(|(at, _)| *at).collect();
+        for at in under_way {
+            if let Some(Event::Letter(_, hub, letter)) = self.events.remove(&at) {
+                self.read(hub, letter);
+            }
+        }
+    }
+
     fn crash(&mut self) {
         if !self.is_up || self.quiet {
             return;
@@ -303,14 +316,7 @@ impl World {
         if !self.is_up || self.quiet {
             return;
         }
-        let is_letter = |(_, event): &(&(Timestamp, u64), &Event)| matches!(event, Event::Letter(run, ..) if *run == self.server.run);
-        let under_way: Vec<_> = self.events.iter().filter(is_letter).collect();
-        let under_way: Vec<_> = under_way.into_iter().map(|(at, _)| *at).collect();
-        for at in under_way {
-            if let Some(Event::Letter(_, hub, letter)) = self.events.remove(&at) {
-                self.read(hub, letter);
-            }
-        }
+        self.read_all(None);
         if !self.keep_volatile() {
             self.any_volatile = false;
         }

@@ -231,7 +231,7 @@ impl Courier {
         let home = self.post.directory.lock().home(session);
         if let Some(Home::Shard(home)) = home {
             // Another connection of this process was quicker.
-            self.end_claim(session, agent, None);
+            self.end_claim(session, agent, handed);
             return Ok(self.find_on(home, agent, claim, place).await);
         }
         let queue = match queue {
@@ -281,12 +281,7 @@ impl Courier {
         self.hub
             .borrow_mut()
             .restore(session, owner, epoch, (queue.waiting, volatile), place, now);
-        if self.post.abroad.is_some() {
-            self.end_claim(session, agent, handed);
-        } else {
-            self.post.directory.lock().unclaim(session);
-            self.claims.borrow_mut().remove(&session);
-        }
+        self.end_claim(session, agent, handed);
         self.turn();
         Ok(Back::Resumed {
             epoch,

@@ -14,20 +14,19 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::hub::{Effect, Hub, Request};
+use super::hub::{Effect, Hub};
 use super::outlet::Outgoing;
-use super::queue::Entry;
 use crate::domain::{AgentKey, Timestamp};
 use crate::store::{Store, StoreError};
 use crate::telemetry::ShardMetrics;
 
 mod answers;
+mod ask;
 mod attend;
 mod counts;
 mod directory;
@@ -37,6 +36,7 @@ mod moves;
 mod nodes;
 mod send;
 mod stop;
+mod take;
 mod text;
 mod token;
 
@@ -133,9 +133,7 @@ impl Courier {
     /// Reads letters and keeps times, until it is dropped.
     pub async fn run(self: Rc<Self>) {
         loop {
-            while let Some(letter) = self.post.take(self.shard) {
-                self.read(letter);
-            }
+            self.read_all();
             self.turn();
             let wake_at = self.hub.borrow().wake_at();
             self.armed.set(wake_at);
@@ -147,6 +145,12 @@ impl Courier {
                 () = self.rearm.notified() => {}
                 () = tokio::time::sleep(wait) => {}
             }
+        }
+    }
+
+    fn read_all(self: &Rc<Self>) {
+        while let Some(letter) = self.post.take(self.shard) {
+            self.read(letter);
         }
     }
 
@@ -208,77 +212,6 @@ impl Courier {
                 self.tell_news(&agent);
             }
         }
-    }
-
-    /// Asks the store, and tells the hub.
-    async fn ask(self: &Rc<Self>, session: Uuid, epoch: u64, request: Request) {
-        match request {
-            Request::Fill(agent) => {
-                let absent = self.absent(&agent);
-                let filled = self.store.fill_queue(&agent, session, absent).await;
-                let filled = noted(filled, "fill a queue").ok();
-                self.hub
-                    .borrow_mut()
-                    .filled(session, epoch, filled, Timestamp::now());
-            }
-            Request::CatchUp(agent) => {
-                let found = self.look(&agent, session, epoch).await;
-                self.hub
-                    .borrow_mut()
-                    .filled(session, epoch, found, Timestamp::now());
-            }
-            Request::Count(keys) => {
-                let counted = self.store.count_deliveries(keys.clone()).await;
-                let done = noted(counted, "count deliveries").is_ok();
-                self.hub
-                    .borrow_mut()
-                    .counted(session, epoch, &keys, done, Timestamp::now());
-            }
-            Request::Load(keys) => {
-                let loaded = self.store.load_deliveries(keys.clone()).await;
-                let found = noted(loaded, "load messages").ok().map(|messages| {
-                    let parcels = messages.iter();
-                    parcels
-                        .map(|(key, message)| (*key, text::parcel(message)))
-                        .collect()
-                });
-                self.hub.borrow_mut().loaded(
-                    session,
-                    epoch,
-                    &keys,
-                    found.as_ref(),
-                    Timestamp::now(),
-                );
-            }
-            Request::Settle(keys) => {
-                let settled = self.store.settle_deliveries(keys.clone()).await;
-                let done = noted(settled, "settle deliveries").is_ok();
-                self.hub
-                    .borrow_mut()
-                    .settled(session, epoch, &keys, done, Timestamp::now());
-            }
-            Request::Bury(dead) => {
-                let keys: Vec<i64> = dead.iter().map(|(key, ..)| *key).collect();
-                let buried = self.store.bury_deliveries(dead).await;
-                let done = noted(buried, "make dead letters").is_ok();
-                self.hub
-                    .borrow_mut()
-                    .buried(session, epoch, &keys, done, Timestamp::now());
-            }
-            Request::Close(agent) => {
-                let closed = self.store.close_queue(&agent, session).await;
-                let done = noted(closed, "close a queue").is_ok();
-                self.hub
-                    .borrow_mut()
-                    .closed(session, epoch, done, Timestamp::now());
-            }
-        }
-    }
-
-    fn absent(&self, agent: &AgentKey) -> Vec<Uuid> {
-        let sessions = self.post.directory.lock().of_agent(agent);
-        let absent = sessions.into_iter().filter(|listed| !listed.connected);
-        absent.map(|listed| listed.session).collect()
     }
 
     /// Tells one connected session of an agent that more may have come into the inbox.
@@ -345,37 +278,6 @@ impl Courier {
                 agent,
             } => self.release(request, node, session, &agent),
             Letter::Disputed(session) => self.settle_dispute(session),
-        }
-    }
-
-    /// Gives a message to a session of this shard. `from` is the node whose agent has sent it, if it
-    /// is another one.
-    fn offer(self: &Rc<Self>, session: Uuid, agent: AgentKey, entry: Entry, from: Option<Uuid>) {
-        let is_stored = entry.key.is_some();
-        if !is_stored && from.is_some() && !self.post.volatile.load(Ordering::Acquire) {
-            // It is in the memory of this node from now on.
-            let courier = Rc::clone(self);
-            tokio::task::spawn_local(async move {
-                let _ = noted(
-                    courier.note_volatile().await,
-                    "note messages in memory only",
-                );
-                courier.take(session, agent, entry, from);
-                courier.turn();
-            });
-            return;
-        }
-        self.take(session, agent, entry, from);
-    }
-
-    fn take(self: &Rc<Self>, session: Uuid, agent: AgentKey, entry: Entry, from: Option<Uuid>) {
-        let is_stored = entry.key.is_some();
-        let now = Timestamp::now();
-        let is_here = self.hub.borrow().get(session).is_some();
-        if is_here {
-            self.hub.borrow_mut().offer_from(session, from, entry, now);
-        } else if !self.keep_for_claim(session, &entry, from) && is_stored {
-            self.find_owner(session, agent);
         }
     }
 

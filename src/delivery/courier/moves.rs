@@ -6,9 +6,10 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::directory::Home;
+use super::letters::Letter;
 use super::nodes::{Handed, HandedOver, InMemory, Saying};
 use super::{Courier, noted};
-use crate::delivery::queue::Entry;
+use crate::delivery::queue::{Entry, Missed};
 use crate::domain::{AgentKey, Outline, Timestamp};
 
 /// Pause before the store is asked again.
@@ -146,7 +147,7 @@ impl Courier {
     pub(super) async fn tell_owner(self: &Rc<Self>, session: Uuid, agent: &AgentKey) {
         loop {
             if let Some(Home::Shard(shard)) = self.post.directory.lock().home(session) {
-                return self.post.leave(shard, super::Letter::Ring(session));
+                return self.post.leave(shard, Letter::Ring(session));
             }
             match self.return_to_inbox(session, agent).await {
                 Ok(None) => return self.tell_news(agent),
@@ -187,38 +188,59 @@ impl Courier {
     }
 
     /// The session is here, or not to be had. What came along with it, and what came for it since, is
-    /// taken in.
+    /// taken in; or goes to the shard of a connection that was quicker.
     pub(super) fn end_claim(
         self: &Rc<Self>,
         session: Uuid,
         agent: &AgentKey,
         handed: Option<HandedOver>,
     ) {
-        self.post.directory.lock().unclaim(session);
-        let kept = self
-            .claims
-            .borrow_mut()
-            .remove(&session)
-            .unwrap_or_default();
-        if self.hub.borrow().get(session).is_none() {
-            if kept.iter().any(|(_, entry)| entry.key.is_some()) {
-                self.find_owner(session, agent.clone());
+        let home = {
+            let mut directory = self.post.directory.lock();
+            directory.unclaim(session);
+            directory.home(session)
+        };
+        let kept = self.claims.borrow_mut().remove(&session);
+        let kept = kept.unwrap_or_default();
+        let (missed, in_memory) = handed.map(unpacked).unwrap_or_default();
+        if self.hub.borrow().get(session).is_some() {
+            let now = Timestamp::now();
+            let mut hub = self.hub.borrow_mut();
+            if self.post.abroad.is_some() {
+                hub.inherit(session, missed, in_memory, now);
+            }
+            for (from, entry) in kept {
+                hub.offer_from(session, from, entry, now);
             }
             return;
         }
-        let now = Timestamp::now();
-        let mut hub = self.hub.borrow_mut();
-        let (handed, texts) =
-            handed.map_or_else(Default::default, |(handed, texts)| (Some(handed), texts));
-        let messages = handed.iter().flat_map(|handed| &handed.in_memory);
-        let in_memory = messages
-            .zip(texts)
-            .map(|(message, parcel)| Entry::volatile(parcel, message.priority, message.expires_at))
-            .collect();
-        let missed = handed.as_ref().map(|handed| handed.missed);
-        hub.inherit(session, missed.unwrap_or_default(), in_memory, now);
-        for (from, entry) in kept {
-            hub.offer_from(session, from, entry, now);
+        match home {
+            Some(Home::Shard(shard)) => {
+                let in_memory = in_memory.into_iter().map(|entry| (None, entry));
+                for (from, entry) in in_memory.chain(kept) {
+                    let agent = agent.clone();
+                    let letter = Letter::Offer {
+                        session,
+                        agent,
+                        entry,
+                        from,
+                    };
+                    self.post.leave(shard, letter);
+                }
+            }
+            Some(Home::Node(_)) | None if kept.iter().any(|(_, entry)| entry.key.is_some()) => {
+                self.find_owner(session, agent.clone());
+            }
+            Some(Home::Node(_)) | None => {}
         }
     }
+}
+
+/// What a client has missed of a session that was handed over, and what was in memory only.
+fn unpacked((handed, texts): HandedOver) -> (Missed, Vec<Entry>) {
+    let messages = handed.in_memory.iter().zip(texts);
+    let in_memory = messages
+        .map(|(message, parcel)| Entry::volatile(parcel, message.priority, message.expires_at))
+        .collect();
+    (handed.missed, in_memory)
 }

@@ -19,13 +19,36 @@ impl<C: Copy + PartialEq> Hub<C> {
         outlines: Option<Vec<Outline>>,
         now: Timestamp,
     ) {
+        self.found(session, epoch, outlines, false, now);
+    }
+
+    /// Everything that waits in a queue; `None` if the store could not answer. Whatever was offered on
+    /// this machine before the store was asked has to be taken in before.
+    pub fn caught_up(
+        &mut self,
+        session: Uuid,
+        epoch: u64,
+        outlines: Option<Vec<Outline>>,
+        now: Timestamp,
+    ) {
+        self.found(session, epoch, outlines, true, now);
+    }
+
+    fn found(
+        &mut self,
+        session: Uuid,
+        epoch: u64,
+        outlines: Option<Vec<Outline>>,
+        whole: bool,
+        now: Timestamp,
+    ) {
         let Some(held) = self.of_epoch(session, epoch) else {
             return;
         };
         match outlines {
-            Some(outlines) => held.fill(outlines, now),
+            Some(outlines) => held.fill(outlines, whole, now),
             None => {
-                if held.stage == Stage::Filling {
+                if held.stage == Stage::Filling && (whole || !held.catches_up) {
                     held.stage = Stage::Waiting;
                     held.asks_again = false;
                 }

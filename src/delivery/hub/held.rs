@@ -36,7 +36,7 @@ pub struct Held<C> {
     pub(super) stage: Stage,
     /// It was found in the store, and an earlier server may have taken messages with it.
     pub(super) volatile: bool,
-    /// Offered before the queue was filled, and the bytes of their texts.
+    /// What goes into the queue when it is filled, and the bytes of their texts.
     parked: Vec<Entry>,
     parked_bytes: usize,
     parked_lanes: [u64; Priority::ALL.len()],
@@ -132,9 +132,7 @@ impl<C> Held<C> {
                     self.queue.refuse();
                     return false;
                 };
-                self.parked_bytes += entry.held();
-                self.parked_lanes[entry.priority.rank()] += 1;
-                self.parked.push(entry);
+                self.park(entry);
                 true
             }
             Stage::Ending => {
@@ -145,24 +143,37 @@ impl<C> Held<C> {
         }
     }
 
-    /// Takes in what the store had, as far as it is not known, and then, unless it is to be asked
-    /// again, what came meanwhile.
-    pub(super) fn fill(&mut self, outlines: Vec<Outline>, now: Timestamp) {
+    fn park(&mut self, entry: Entry) {
+        self.parked_bytes += entry.held();
+        self.parked_lanes[entry.priority.rank()] += 1;
+        self.parked.push(entry);
+    }
+
+    /// Takes in what the store had, as far as it is not known; and, if that was the last that the queue
+    /// waits for, has it delivered. `whole` if the store has told everything that waits in the queue.
+    pub(super) fn fill(&mut self, outlines: Vec<Outline>, whole: bool, now: Timestamp) {
         let parked = self.parked.iter().filter_map(|entry| entry.key);
         let known: HashSet<i64> = self.queue.keys().chain(parked).collect();
         for outline in outlines {
             if !known.contains(&outline.key) && !self.ended.contains(&outline.key) {
                 self.note_found(outline.key);
-                self.queue.offer(Entry::found(outline), now);
+                let entry = Entry::found(outline);
+                match self.stage {
+                    Stage::Waiting | Stage::Filling => self.park(entry),
+                    Stage::Serving | Stage::Ending => drop(self.queue.offer(entry, now)),
+                }
             }
         }
-        if self.stage != Stage::Filling || self.asks_again {
+        let is_answered = whole || !self.catches_up;
+        if self.stage != Stage::Filling || self.asks_again || !is_answered {
             return;
         }
         self.stage = Stage::Serving;
         self.catches_up = false;
         self.parked_bytes = 0;
         self.parked_lanes = Default::default();
+        // What was found may have been sent before what was offered, or after it.
+        self.parked.sort_by_key(|entry| entry.message);
         for entry in self.parked.drain(..) {
             self.queue.offer(entry, now);
         }

@@ -7,7 +7,8 @@
 //! - A session has one connection at most. A second one takes its place and the first is told so.
 //! - A session without a connection waits for one for the reconnect window; then it ends, and what it
 //!   has not settled returns to its agent's inbox.
-//! - What was offered before the queue was filled from the store comes after what is found there.
+//! - What was offered before the queue was filled from the store takes its place, by its id, among what
+//!   is found there.
 //! - A session stays in its hub for as long as it lasts, wherever its connections are: so what is
 //!   offered to it in order arrives in order.
 
@@ -79,7 +80,7 @@ pub enum Effect<C> {
 pub enum Request {
     /// Fill the queue with what waits for the agent elsewhere: [`Hub::filled`].
     Fill(AgentKey),
-    /// The same, and look for everything that waits in the queue itself.
+    /// The same, and look for everything that waits in the queue itself: [`Hub::caught_up`].
     CatchUp(AgentKey),
     /// Count deliveries: [`Hub::counted`].
     Count(Vec<i64>),

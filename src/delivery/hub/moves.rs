@@ -11,9 +11,7 @@ use crate::domain::{AgentKey, Timestamp};
 
 /// A session that goes on elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Released<C> {
-    /// The connection that has lost it.
-    pub connection: Option<C>,
+pub struct Released {
     /// What its client has missed for good and was not told.
     pub missed: Missed,
     /// An earlier server may have taken messages with it.
@@ -42,6 +40,17 @@ impl<C: Copy + PartialEq> Hub<C> {
             return Some(true);
         }
         self.offer(session, entry, now)
+    }
+
+    /// Notes that a message in memory only could not be taken for a session.
+    pub fn refuse(&mut self, session: Uuid) {
+        match self.sessions.get_mut(&session) {
+            Some(held) => {
+                held.queue.refuse();
+                self.dirty.push(session);
+            }
+            None => self.lost_volatile = true,
+        }
     }
 
     /// Has a session look for everything that the store has for it: something may have been missed.
@@ -74,7 +83,7 @@ impl<C: Copy + PartialEq> Hub<C> {
 
     /// Gives a session of this agent away; `None` if there is none by that name, or if it has ended.
     /// Its queue in the store is left as it is.
-    pub fn release(&mut self, session: Uuid, agent: &AgentKey) -> Option<Released<C>> {
+    pub fn release(&mut self, session: Uuid, agent: &AgentKey) -> Option<Released> {
         let held = self.sessions.get(&session)?;
         if held.agent != *agent || held.stage == Stage::Ending {
             return None;
@@ -87,7 +96,6 @@ impl<C: Copy + PartialEq> Hub<C> {
         }
         let in_memory = held.in_memory().cloned().collect();
         Some(Released {
-            connection: held.connection,
             missed: held.queue.missed(),
             volatile: held.volatile,
             in_memory,

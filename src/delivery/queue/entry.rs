@@ -24,6 +24,8 @@ pub struct Parcel {
 pub struct Entry {
     /// Its name in the store; none if it is in memory only.
     pub key: Option<i64>,
+    /// The message's id.
+    pub message: Uuid,
     /// The message's.
     pub priority: Priority,
     /// The message's.
@@ -48,6 +50,7 @@ impl Entry {
     pub fn volatile(parcel: Arc<Parcel>, priority: Priority, expires_at: Timestamp) -> Self {
         Self {
             key: None,
+            message: parcel.id,
             priority,
             expires_at,
             counted: 0,
@@ -78,6 +81,7 @@ impl Entry {
     pub fn found(outline: Outline) -> Self {
         Self {
             key: Some(outline.key),
+            message: outline.message,
             priority: outline.priority,
             expires_at: outline.expires_at,
             counted: outline.deliveries,

@@ -283,6 +283,7 @@ fn what_expires_unseen_is_told_to_whoever_comes_back() {
     queue.offer(short, at(0));
     let outline = Outline {
         key: 9,
+        message: Uuid::nil(),
         priority: Priority::Low,
         bytes: 10,
         expires_at: at(200),

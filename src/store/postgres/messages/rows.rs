@@ -17,7 +17,7 @@ pub(super) use message_columns;
 /// The columns of a delivery, in the order in which [`outline`] reads them.
 macro_rules! outline_columns {
     () => {
-        "key, priority, bytes, expires_at, deliveries"
+        "key, priority, bytes, expires_at, deliveries, message"
     };
 }
 pub(super) use outline_columns;
@@ -53,6 +53,7 @@ pub(super) fn outline(row: &Row) -> Result<Outline, Failure> {
         bytes: column::<i32>(row, 2)? as usize,
         expires_at: time(row, 3)?,
         deliveries: column::<i32>(row, 4)? as u32,
+        message: column(row, 5)?,
     })
 }
 

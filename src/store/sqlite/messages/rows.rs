@@ -17,7 +17,7 @@ pub(super) use message_columns;
 /// The columns of a delivery, in the order in which [`outline`] reads them.
 macro_rules! outline_columns {
     () => {
-        "key, priority, bytes, expires_at, deliveries"
+        "key, priority, bytes, expires_at, deliveries, message"
     };
 }
 pub(super) use outline_columns;
@@ -56,6 +56,7 @@ pub(super) fn outline(row: &Row<'_>) -> rusqlite::Result<Outline> {
         bytes: row.get::<_, i64>(2)? as usize,
         expires_at: time(row, 3)?,
         deliveries: row.get(4)?,
+        message: Uuid::from_bytes(row.get(5)?),
     })
 }
 
