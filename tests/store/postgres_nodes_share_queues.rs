@@ -99,6 +99,41 @@ fn without_losing_a_message_between_them() {
 }
 
 #[test]
+fn and_never_leave_a_message_to_each_other() {
+    let one = Backend::Postgres.open();
+    let two = one.another_node();
+    for round in 0..60 {
+        let sessions = [(); 2].map(|()| Uuid::new_v4());
+        let sent = message(&one, "to both sessions");
+        one.post(
+            &sent,
+            sessions
+                .iter()
+                .map(|session| queue(&alice(), *session))
+                .collect(),
+        );
+        // Each takes the other one for absent.
+        let race = futures_util::future::join(
+            one.store
+                .fill_queue(&alice().key, sessions[0], vec![sessions[1]]),
+            two.store
+                .fill_queue(&alice().key, sessions[1], vec![sessions[0]]),
+        );
+        let (first, second) = block(race);
+        first.and(second).expect("filled");
+        for session in sessions {
+            block(one.store.close_queue(&alice().key, session)).expect("closed");
+        }
+        assert_eq!(
+            one.waits(&alice()),
+            [("to both sessions".into(), 0)],
+            "{round}"
+        );
+        block(one.store.settle_messages(&alice().key, vec![sent.id])).expect("settled");
+    }
+}
+
+#[test]
 fn and_clear_away_what_two_ended_at_once() {
     let one = Backend::Postgres.open();
     let two = one.another_node();

@@ -15,6 +15,13 @@ use crate::domain::message::WAITING_MAX;
 use crate::domain::{AgentKey, Outline};
 use crate::store::{Looked, Queue, StoreError, message_rules as rules};
 
+/// The first half of the locks under which an agent's queues are filled: "fill" in ASCII.
+const FILL_LOCK: i32 = 0x6669_6c6c;
+
+/// One queue of an agent is filled at a time: of two that copy from each other, each would leave the
+/// message to the other.
+const TURN: &str = "SELECT pg_advisory_xact_lock($3, hashtext($1 || ' ' || $2))";
+
 /// Ends what waits in the inbox if its message is in the queue already: which may be an original whose
 /// copy has returned to the inbox, and is none from then on.
 const DROP_DOUBLES: &str = "WITH dropped AS (
@@ -95,6 +102,7 @@ pub(super) async fn fill(
 ) -> Result<Vec<Outline>, StoreError> {
     let now = shard.now();
     let work = async |transaction: &Transaction<'_>| {
+        let turn = of_agent(TURN, agent).with(FILL_LOCK);
         let drop_doubles = of_agent(DROP_DOUBLES, agent).with(session);
         let take = of_agent(TAKE_INBOX, agent)
             .with(session)
@@ -109,9 +117,9 @@ pub(super) async fn fill(
         let begin = of_agent(BEGIN_FILLED, agent).with(session).with(shard.node);
         let look = of_agent(FILLED, agent).with(session);
         let answers = transaction
-            .commit(vec![drop_doubles, take, copy, begin, look])
+            .commit(vec![turn, drop_doubles, take, copy, begin, look])
             .await?;
-        answers[4]
+        answers[5]
             .iter()
             .map(outline)
             .collect::<Result<Vec<_>, _>>()
