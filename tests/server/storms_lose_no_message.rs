@@ -12,11 +12,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
+use uuid::Uuid;
 
 use crate::fleet::{Service, database_of, node};
 use crate::harness::{Client, Server, connect_over, launch, on_both};
@@ -24,6 +25,9 @@ use crate::harness::{Client, Server, connect_over, launch, on_both};
 const SENDERS: usize = 4;
 /// A connection that says nothing for so long is taken for dead.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What was sent before a session began, or so shortly after that not every node knew of it, may come by
+/// way of another session's queue, later than what was sent to this one.
+const SETTLING: Duration = Duration::from_secs(5);
 /// Time for the last messages to arrive.
 const END: Duration = Duration::from_secs(60);
 
@@ -149,6 +153,7 @@ async fn sender(world: Rc<World>, index: usize) {
 async fn receiver(world: Rc<World>, index: usize) {
     let name = format!("client{index}");
     let mut position: Option<(Value, u64)> = None;
+    let mut began = 0;
     while world.receiving.get() {
         let fields = [
             ("X-Agent-ID", name.as_str()),
@@ -196,19 +201,47 @@ async fn receiver(world: Rc<World>, index: usize) {
                     position = Some((known, last_seq));
                     continue;
                 }
+                if result["session_id"] != known["session_id"] {
+                    began = now();
+                }
                 let same = result["epoch"] == known["epoch"];
                 position = Some((result.clone(), if same { last_seq } else { 0 }));
             }
-            None => position = Some((welcome["params"].clone(), 0)),
+            None => {
+                began = now();
+                position = Some((welcome["params"].clone(), 0));
+            }
         }
-        attend(&world, index, &mut client, &mut position, waiting).await;
+        let settled = began + SETTLING.as_millis() as u64;
+        attend(
+            &world,
+            (index, settled),
+            &mut client,
+            &mut position,
+            waiting,
+        )
+        .await;
     }
 }
 
-/// Takes deliveries until the connection ends.
+/// Milliseconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    since.as_millis() as u64
+}
+
+/// When a message was sent: its id says so.
+fn sent_at(id: &str) -> u64 {
+    let id: Uuid = id.parse().unwrap();
+    let (seconds, nanos) = id.get_timestamp().unwrap().to_unix();
+    seconds * 1_000 + u64::from(nanos) / 1_000_000
+}
+
+/// Takes deliveries until the connection ends. Of messages sent before `settled` the order may be
+/// another one.
 async fn attend(
     world: &World,
-    index: usize,
+    (index, settled): (usize, u64),
     client: &mut Client,
     position: &mut Option<(Value, u64)>,
     mut waiting: Vec<Value>,
@@ -248,8 +281,12 @@ async fn attend(
             let sender = body["sender"].as_u64().unwrap();
             let (before, other): (u64, String) =
                 latest.insert(sender, (n, id.clone())).unwrap_or_default();
-            if before > n {
-                let what = format!("client {index}: {n} after {before} of sender {sender}");
+            if before > n && sent_at(&id) > settled {
+                let late = now() - sent_at(&id);
+                let what = format!(
+                    "client {index}: {n} after {before} of sender {sender}, {late} ms after it was sent, {} ms into the session",
+                    sent_at(&id) + SETTLING.as_millis() as u64 - settled,
+                );
                 let mut overtaken = world.overtaken.borrow_mut();
                 overtaken.push((id.clone(), other, what));
             }

@@ -133,17 +133,23 @@ impl Courier {
 
     pub(super) fn lost_here(self: &Rc<Self>, session: Uuid, place: Place, for_good: bool) {
         let now = Timestamp::now();
-        let is_gone = {
+        let (is_gone, agent) = {
             let mut hub = self.hub.borrow_mut();
             if for_good {
                 hub.abandon(session, place, now);
             } else {
                 hub.disconnect(session, place, now);
             }
-            hub.get(session).is_none_or(|held| !held.is_connected())
+            let held = hub.get(session);
+            (
+                held.is_none_or(|held| !held.is_connected()),
+                held.map(|held| held.agent().clone()),
+            )
         };
         if is_gone {
             self.post.directory.lock().set_connected(session, false);
+            // What it has not settled another session of its agent may deliver.
+            agent.iter().for_each(|agent| self.tell_news(agent));
         }
         self.turn();
     }

@@ -268,7 +268,7 @@ impl Courier {
             Letter::Withdraw { session, keys } => self.hub.borrow_mut().withdraw(session, keys),
             Letter::Out { key, message } => self.outgoing.deliver(key, message),
             Letter::Fence { key } => self.outgoing.close(key, FENCED, FENCED_REASON),
-            Letter::Ring(session) => self.hub.borrow_mut().ring(session),
+            Letter::Ring(session) => self.ring(session),
             Letter::CatchUp { volatile } => self.hub.borrow_mut().catch_up(volatile),
             Letter::Stray { session, agent } => self.find_owner(session, agent),
             Letter::Release {

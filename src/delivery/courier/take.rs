@@ -39,13 +39,38 @@ impl Courier {
     }
 
     fn take(self: &Rc<Self>, session: Uuid, agent: AgentKey, entry: Entry, from: Option<Uuid>) {
-        let is_stored = entry.key.is_some();
+        let (is_stored, is_begun) = (entry.key.is_some(), entry.counted > 0);
         let now = Timestamp::now();
-        let is_here = self.hub.borrow().get(session).is_some();
-        if is_here {
+        let is_connected = self
+            .hub
+            .borrow()
+            .get(session)
+            .map(|held| held.is_connected());
+        if let Some(is_connected) = is_connected {
             self.hub.borrow_mut().offer_from(session, from, entry, now);
+            if is_begun && !is_connected {
+                self.see_to(&agent);
+            }
         } else if !self.keep_for_claim(session, &entry, from) && is_stored {
             self.find_owner(session, agent);
+        }
+    }
+
+    /// Something came for a session that is absent though its sender took it for connected: another
+    /// session of the agent may be there, here or, as may be told only later, on another node.
+    fn see_to(&self, agent: &AgentKey) {
+        self.post.note_absent(agent);
+        self.tell_news(agent);
+    }
+
+    /// Has a session look for everything that the store has for it.
+    pub(super) fn ring(&self, session: Uuid) {
+        let mut hub = self.hub.borrow_mut();
+        hub.ring(session);
+        let absent = hub.get(session).filter(|held| !held.is_connected());
+        if let Some(agent) = absent.map(|held| held.agent().clone()) {
+            drop(hub);
+            self.see_to(&agent);
         }
     }
 }

@@ -33,6 +33,8 @@ pub(in crate::delivery::courier) enum Taken {
     Known,
     /// A session of this agent is connected there, and gets its messages.
     Here(AgentKey),
+    /// A session of this agent was connected there and is so no more, or was not known.
+    Absent(AgentKey),
     /// The session was on another node before: what was sent there may not have come along.
     Moved,
     /// A shard of this process has the session as well: one of the two is wrong.
@@ -52,7 +54,7 @@ impl Directory {
             }
             _ => {}
         }
-        self.remove(note.session);
+        let was_absent = self.remove(note.session).map(|known| !known.connected);
         let Some(state) = note.state else {
             return Taken::Known;
         };
@@ -77,6 +79,7 @@ impl Directory {
         match before {
             Some(Home::Node(other)) if other != node => Taken::Moved,
             _ if state.connected && state.listed => Taken::Here(agent),
+            _ if !state.connected && was_absent != Some(true) => Taken::Absent(agent),
             _ => Taken::Known,
         }
     }

@@ -130,6 +130,13 @@ impl Link {
             Taken::Known => {}
             Taken::Disputed => self.pass(session, Letter::Disputed(session)),
             Taken::Moved => self.say_to(node, Saying::Ring(session), &[]),
+            Taken::Absent(agent) => {
+                // What waits there a session here may deliver.
+                let here = self.post.directory.lock().here(&[agent]);
+                for (session, shard) in here {
+                    self.post.leave(shard, Letter::News(session));
+                }
+            }
             Taken::Here(agent) => {
                 if self.abroad().is_some_and(|abroad| abroad.has_noted(&agent)) {
                     self.say_to(node, Saying::Ring(session), &[]);
