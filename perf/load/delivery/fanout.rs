@@ -59,6 +59,9 @@ struct Round {
     idle_server_cpu_ms: f64,
 }
 
+/// Acknowledgements that wait for their answers: what the store takes at once is bounded, and thousands
+/// that come at the same time are told to try again.
+const ACKS_WAITING_MAX: usize = 512;
 const ROUND_SECONDS_MAX: u64 = 30;
 const CLOSE_SECONDS_MAX: u64 = 20;
 /// New sessions are filled from the store; a quiet server is one that is done with that.
@@ -202,14 +205,14 @@ impl Crowd<'_> {
     ) -> anyhow::Result<u64> {
         let sessions = self.arguments.sessions as usize;
         let request = peer::ack(place, place);
-        fleet.each(|index, out| {
-            if index < sessions {
-                out.text(&request);
+        let (mut asked, mut answers, mut acknowledged) = (0, 0, 0);
+        let deadline = Instant::now() + Duration::from_secs(ROUND_SECONDS_MAX);
+        while answers < sessions && faults.none() && Instant::now() < deadline {
+            while asked < sessions.min(answers + ACKS_WAITING_MAX) {
+                fleet.write(asked, |out| out.text(&request))?;
+                asked += 1;
             }
-        })?;
-        let (mut answers, mut acknowledged) = (0, 0);
-        fleet.run_until(ROUND_SECONDS_MAX, |index, event, _, _| {
-            match event {
+            fleet.turn(PAUSE, |index, event, _, _| match event {
                 Event::Text(answer) => match peer::accepted(answer) {
                     Ok(accepted) => {
                         answers += 1;
@@ -219,9 +222,8 @@ impl Crowd<'_> {
                 },
                 Event::Closed(reason) => faults.add(|| format!("connection {index}: {reason}")),
                 Event::Open => {}
-            }
-            answers == sessions || !faults.none()
-        })?;
+            })?;
+        }
         Ok(acknowledged)
     }
 }

@@ -14,7 +14,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -100,6 +99,8 @@ pub struct Courier {
     sealed: Cell<bool>,
     /// Held by who stores what is in memory only: nothing is to be stored by two at once.
     keeping: tokio::sync::Mutex<()>,
+    /// Held by who tells the store that there will be messages in memory only.
+    noting: tokio::sync::Mutex<()>,
 }
 
 impl Courier {
@@ -127,6 +128,7 @@ impl Courier {
             armed: Cell::new(None),
             sealed: Cell::new(false),
             keeping: tokio::sync::Mutex::default(),
+            noting: tokio::sync::Mutex::default(),
         })
     }
 
@@ -352,7 +354,7 @@ impl Courier {
     /// is another one.
     fn offer(self: &Rc<Self>, session: Uuid, agent: AgentKey, entry: Entry, from: Option<Uuid>) {
         let is_stored = entry.key.is_some();
-        if !is_stored && from.is_some() && !self.post.volatile.load(Ordering::Acquire) {
+        if !is_stored && from.is_some() && !self.has_noted_volatile() {
             // It is in the memory of this node from now on.
             let courier = Rc::clone(self);
             tokio::task::spawn_local(async move {
