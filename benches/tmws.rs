@@ -4,6 +4,7 @@ use criterion::{criterion_group, criterion_main};
 
 mod codec;
 mod embed;
+mod lanes;
 mod rpc;
 mod store;
 
@@ -11,6 +12,7 @@ criterion_group!(
     benches,
     codec::codec,
     embed::embed,
+    lanes::lanes,
     rpc::parse,
     rpc::dispatch,
     store::store

@@ -156,6 +156,12 @@ class Verdict:
         self.failed |= self.strict and not met
         say(f"{'PASS' if met else 'MISS'}  {what}: {value:g}{unit}, goal at most {at_most:g}{unit}")
 
+    def rate(self, what, value, at_least, unit=""):
+        """The same where more is better."""
+        met = value >= at_least
+        self.failed |= self.strict and not met
+        say(f"{'PASS' if met else 'MISS'}  {what}: {value:g}{unit}, goal at least {at_least:g}{unit}")
+
     def demand(self, what, holds):
         """A function of the server: it holds on every machine."""
         self.failed |= not holds

@@ -4,6 +4,8 @@ use std::io::{self, ErrorKind, Read};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
+
 use crate::frame;
 use crate::outbox::Outbox;
 use crate::target::Target;
@@ -13,6 +15,40 @@ const CONNECT_SECONDS_MAX: Duration = Duration::from_secs(10);
 /// Key and accept value of RFC 6455, 1.3: an honest server answers this key so.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=";
+
+/// How connections are made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dial {
+    /// The subprotocol that is asked for.
+    pub(crate) protocol: &'static str,
+    /// Bytes that the kernel takes for a connection before it is read; none leaves that to the kernel.
+    pub(crate) receive_bytes: Option<usize>,
+}
+
+impl Dial {
+    /// A client of MCP.
+    pub(crate) const MCP: Self = Self {
+        protocol: "mcp",
+        receive_bytes: None,
+    };
+
+    /// A client that takes deliveries.
+    pub(crate) const PEER: Self = Self {
+        protocol: "tmws.v1",
+        receive_bytes: None,
+    };
+
+    fn connect(self, target: &Target) -> io::Result<TcpStream> {
+        let address = target.address;
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        if let Some(bytes) = self.receive_bytes {
+            // Only before it connects: the window that TCP offers follows from it.
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        socket.connect_timeout(&address.into(), CONNECT_SECONDS_MAX)?;
+        Ok(socket.into())
+    }
+}
 
 /// What happened on a connection.
 pub(crate) enum Event<'a> {
@@ -37,9 +73,10 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Connects and queues the request head; `headers` are whole lines.
-    pub(crate) fn begin(target: &Target, headers: &str, seed: u32) -> io::Result<Self> {
+    pub(crate) fn begin(dial: Dial, target: &Target, headers: &str, seed: u32) -> io::Result<Self> {
         let Target { address, path } = target;
-        let stream = TcpStream::connect_timeout(address, CONNECT_SECONDS_MAX)?;
+        let Dial { protocol, .. } = dial;
+        let stream = dial.connect(target)?;
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
         let mut out = Outbox::new(seed);
@@ -47,7 +84,7 @@ impl Connection {
             format!(
                 "GET {path} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\n\
                  Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\
-                 Sec-WebSocket-Protocol: mcp\r\n{headers}\r\n"
+                 Sec-WebSocket-Protocol: {protocol}\r\n{headers}\r\n"
             )
             .as_bytes(),
         );

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use crate::connection::{Connection, Event};
+use crate::connection::{Connection, Dial, Event};
 use crate::outbox::Outbox;
 use crate::poller::Poller;
 use crate::target::Target;
@@ -24,6 +24,7 @@ const OPEN_SECONDS_MAX: u64 = 30;
 
 /// Connections by index; one that has ended leaves a gap.
 pub(crate) struct Fleet {
+    dial: Dial,
     poller: Poller,
     connections: Vec<Option<Connection>>,
     buffer: Vec<u8>,
@@ -31,14 +32,26 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
+    /// Clients of MCP.
     pub(crate) fn new(connections: usize) -> anyhow::Result<Self> {
+        Self::dialled(connections, Dial::MCP)
+    }
+
+    /// Clients that connect as `dial` says.
+    pub(crate) fn dialled(connections: usize, dial: Dial) -> anyhow::Result<Self> {
         limits::open_files_at_least(connections + 64)?;
         Ok(Self {
+            dial,
             poller: Poller::new()?,
             connections: Vec::with_capacity(connections),
             buffer: vec![0; MESSAGE_BYTES_MAX],
             alive: 0,
         })
+    }
+
+    /// Further connections are made as `dial` says.
+    pub(crate) fn redial(&mut self, dial: Dial) {
+        self.dial = dial;
     }
 
     pub(crate) fn alive(&self) -> usize {
@@ -53,12 +66,24 @@ impl Fleet {
         count: usize,
         headers: impl Fn(usize) -> String,
     ) -> anyhow::Result<()> {
+        self.open_and_hear(target, count, headers, |_, _| {})
+    }
+
+    /// The same; what the server says unasked goes to `hear`.
+    pub(crate) fn open_and_hear(
+        &mut self,
+        target: &Target,
+        count: usize,
+        headers: impl Fn(usize) -> String,
+        mut hear: impl FnMut(usize, &[u8]),
+    ) -> anyhow::Result<()> {
         while self.connections.len() < count {
             let wave = (count - self.connections.len()).min(OPENING_MAX);
             for _ in 0..wave {
                 let index = self.connections.len();
-                let connection = Connection::begin(target, &headers(index), index as u32)
-                    .with_context(|| format!("connection {index}"))?;
+                let connection =
+                    Connection::begin(self.dial, target, &headers(index), index as u32)
+                        .with_context(|| format!("connection {index}"))?;
                 self.poller.add(&connection.stream, index)?;
                 self.connections.push(Some(connection));
                 self.alive += 1;
@@ -69,7 +94,7 @@ impl Fleet {
             self.run_until(OPEN_SECONDS_MAX, |index, event, _, _| {
                 match event {
                     Event::Open => opened += 1,
-                    Event::Text(_) => {}
+                    Event::Text(text) => hear(index, text),
                     Event::Closed(reason) => failure = Some((index, reason)),
                 }
                 opened == wave || failure.is_some()
@@ -118,18 +143,50 @@ impl Fleet {
             if now >= deadline {
                 return Ok(false);
             }
-            let count = self.poller.wait(TURN.min(deadline - now))?;
-            for place in 0..count {
-                let (index, readable) = self.poller.event(place);
-                if readable {
-                    self.receive(index, |event, out, now| {
-                        done |= handler(index, event, out, now);
-                    });
-                }
-                self.flush(index)?;
-            }
+            self.turn(deadline - now, |index, event, out, now| {
+                done |= handler(index, event, out, now);
+            })?;
         }
         Ok(done)
+    }
+
+    /// Waits once, for a moment at most, and reports what has come. What the handler queues is sent
+    /// in one write.
+    pub(crate) fn turn(
+        &mut self,
+        time_max: Duration,
+        mut handler: impl FnMut(usize, Event<'_>, &mut Outbox, Instant),
+    ) -> io::Result<()> {
+        let count = self.poller.wait(TURN.min(time_max))?;
+        for place in 0..count {
+            let (index, readable) = self.poller.event(place);
+            if readable {
+                self.receive(index, |event, out, now| handler(index, event, out, now));
+            }
+            self.flush(index)?;
+        }
+        Ok(())
+    }
+
+    /// Queues frames on one connection and sends them.
+    pub(crate) fn write(
+        &mut self,
+        index: usize,
+        queue: impl FnOnce(&mut Outbox),
+    ) -> io::Result<()> {
+        if let Some(Some(connection)) = self.connections.get_mut(index) {
+            queue(&mut connection.out);
+            self.flush(index)?;
+        }
+        Ok(())
+    }
+
+    /// Does not read a connection any more.
+    pub(crate) fn stop_reading(&mut self, index: usize) -> io::Result<()> {
+        match self.connections.get(index) {
+            Some(Some(connection)) => self.poller.ignore(&connection.stream, index),
+            _ => Ok(()),
+        }
     }
 
     fn receive(&mut self, index: usize, mut on: impl FnMut(Event<'_>, &mut Outbox, Instant)) {

@@ -1,4 +1,5 @@
-//! Load for a running server: `load rate | idle | storm | remember | recall`.
+//! Load for a running server: `load rate | idle | storm | remember | recall`, and `pairs | fanout |
+//! hold | resume | flood` of deliveries.
 //!
 //! One thread, one epoll and a WebSocket client of its own, so that on two cores the server is what
 //! is measured. Each scenario prints one line of JSON and fails if an answer was wrong. It connects
@@ -13,6 +14,7 @@
 
 mod connection;
 mod cpu;
+mod delivery;
 mod fleet;
 mod frame;
 mod idle;
@@ -52,6 +54,16 @@ enum Scenario {
     Remember(remember::Arguments),
     /// Reads back what `remember` wrote down
     Recall(recall::Arguments),
+    /// Senders and receivers in pairs: every message arrives once, in order, and is acknowledged
+    Pairs(delivery::pairs::Arguments),
+    /// One broadcast to many sessions: what it costs the server until the last one has it
+    Fanout(delivery::fanout::Arguments),
+    /// Sessions for which messages wait, held until the server goes away
+    Hold(delivery::hold::Arguments),
+    /// Takes up again what `hold` wrote down
+    Resume(delivery::resume::Arguments),
+    /// Broadcasts to many sessions, which read them or do not
+    Flood(delivery::flood::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -61,6 +73,11 @@ fn main() -> ExitCode {
         Scenario::Storm(arguments) => storm::run(&arguments),
         Scenario::Remember(arguments) => remember::run(&arguments),
         Scenario::Recall(arguments) => recall::run(&arguments),
+        Scenario::Pairs(arguments) => delivery::pairs::run(&arguments),
+        Scenario::Fanout(arguments) => delivery::fanout::run(&arguments),
+        Scenario::Hold(arguments) => delivery::hold::run(&arguments),
+        Scenario::Resume(arguments) => delivery::resume::run(&arguments),
+        Scenario::Flood(arguments) => delivery::flood::run(&arguments),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -24,12 +24,18 @@ impl Poller {
     }
 
     pub(crate) fn add(&self, socket: &impl AsRawFd, key: usize) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_ADD, socket, key, false)
+        self.control(libc::EPOLL_CTL_ADD, socket, key, libc::EPOLLIN)
     }
 
     /// Changes whether room to write is reported too.
     pub(crate) fn watch_room(&self, socket: &impl AsRawFd, key: usize, on: bool) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_MOD, socket, key, on)
+        let room = if on { libc::EPOLLOUT } else { 0 };
+        self.control(libc::EPOLL_CTL_MOD, socket, key, libc::EPOLLIN | room)
+    }
+
+    /// Reports nothing of a socket any more but errors.
+    pub(crate) fn ignore(&self, socket: &impl AsRawFd, key: usize) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, socket, key, 0)
     }
 
     fn control(
@@ -37,11 +43,10 @@ impl Poller {
         operation: i32,
         socket: &impl AsRawFd,
         key: usize,
-        room: bool,
+        events: i32,
     ) -> io::Result<()> {
-        let room = if room { libc::EPOLLOUT } else { 0 };
         let mut event = libc::epoll_event {
-            events: (libc::EPOLLIN | room) as u32,
+            events: events as u32,
             u64: key as u64,
         };
         // SAFETY: both descriptors are open; the kernel copies the event.

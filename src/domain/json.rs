@@ -37,14 +37,12 @@ impl JsonObject {
 
 /// Levels of nesting of a JSON text; 0 if it is neither an object nor an array.
 fn depth(text: &str) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0_usize);
-    let (mut in_string, mut escaped) = (false, false);
-    for byte in text.bytes() {
+    let bytes = text.as_bytes();
+    let (mut depth, mut deepest, mut at) = (0_usize, 0_usize, 0);
+    while let Some(byte) = bytes.get(at) {
+        at += 1;
         match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'"' => in_string = !in_string,
-            _ if in_string => {}
+            b'"' => at = after_string(bytes, at),
             b'{' | b'[' => {
                 depth += 1;
                 deepest = deepest.max(depth);
@@ -54,6 +52,22 @@ fn depth(text: &str) -> usize {
         }
     }
     deepest
+}
+
+/// The place after a string whose text begins at `at`. Most of a long text lies in its strings, so they
+/// are not walked through byte by byte.
+fn after_string(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(rest) = bytes.get(at..)
+        && let Some(found) = memchr::memchr2(b'"', b'\\', rest)
+    {
+        at += found + 1;
+        if rest[found] == b'"' {
+            return at;
+        }
+        // Whatever a backslash stands before is no end.
+        at += 1;
+    }
+    bytes.len()
 }
 
 /// The text of a value that is known to parse from end to end.
@@ -175,6 +189,7 @@ mod tests {
         for (text, depth) in [
             ("{}", 1),
             (r#"{"a":"[{\"["}"#, 1),
+            (r#"{"a":"\\","b":[{"c":"\\\""}]}"#, 3),
             (r#"{"a":[{}],"b":[]}"#, 3),
         ] {
             assert_eq!(JsonObject::parse(text).unwrap().depth(), depth, "{text}");

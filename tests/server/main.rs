@@ -33,6 +33,7 @@ mod messages_follow_the_schema;
 mod nodes_are_one;
 mod restarts_without_a_gap;
 mod runs_on_postgres;
+mod senders_keep_their_order;
 mod sends_are_whole;
 mod sessions_are_private;
 mod sessions_survive_stops;

@@ -100,6 +100,8 @@ pub struct Courier {
     sealed: Cell<bool>,
     /// Held by who stores what is in memory only: nothing is to be stored by two at once.
     keeping: tokio::sync::Mutex<()>,
+    /// Held by who tells the store that there will be messages in memory only.
+    noting: tokio::sync::Mutex<()>,
 }
 
 impl Courier {
@@ -127,6 +129,7 @@ impl Courier {
             armed: Cell::new(None),
             sealed: Cell::new(false),
             keeping: tokio::sync::Mutex::default(),
+            noting: tokio::sync::Mutex::default(),
         })
     }
 

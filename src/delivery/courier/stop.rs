@@ -145,8 +145,11 @@ impl Courier {
         if failed { Err(()) } else { Ok(()) }
     }
 
-    /// Has this run said that it sends messages which are in memory only?
+    /// Has this run said that it sends messages which are in memory only? Whoever comes while others
+    /// wait for that goes on after them, or a sender's messages would overtake each other.
     pub(super) async fn note_volatile(&self) -> Result<(), StoreError> {
+        // Those who wait get it in their order, and go on before anybody else runs.
+        let _turn = self.noting.lock().await;
         if !self.post.volatile.load(Ordering::Acquire) {
             self.store.note_volatile().await?;
             self.post.volatile.store(true, Ordering::Release);
@@ -155,6 +158,11 @@ impl Courier {
             return Err(StoreError::Unavailable("the server is stopping".into()));
         }
         Ok(())
+    }
+
+    /// True if the store knows, and nobody waits for that any more.
+    pub(super) fn has_noted_volatile(&self) -> bool {
+        self.post.volatile.load(Ordering::Acquire) && self.noting.try_lock().is_ok()
     }
 
     /// True if this shard sends nothing more that is in memory only.

@@ -1,7 +1,6 @@
 //! Messages that come for the sessions of this shard.
 
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 
 use uuid::Uuid;
 
@@ -20,7 +19,7 @@ impl Courier {
         from: Option<Uuid>,
     ) {
         let is_stored = entry.key.is_some();
-        if is_stored || from.is_none() || self.post.volatile.load(Ordering::Acquire) {
+        if is_stored || from.is_none() || self.has_noted_volatile() {
             return self.take(session, agent, entry, from);
         }
         // It is in the memory of this node from now on.

@@ -1,0 +1,229 @@
+//! `load fanout`: one broadcast to many sessions, again and again, in memory only and durable in turn.
+//!
+//! Measured is the server's CPU clock from before the send until the last session has the message. The
+//! same is measured for as long while nothing is sent.
+
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use clap::Args;
+use serde::Serialize;
+
+use super::peer;
+use crate::connection::{Dial, Event};
+use crate::cpu::CpuClock;
+use crate::fleet::Fleet;
+use crate::report::{self, Faults, rounded};
+use crate::target::Target;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// ws://127.0.0.1:PORT/PATH
+    #[arg(long)]
+    url: Target,
+    /// Sessions that receive
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    sessions: u32,
+    /// Broadcasts of each kind
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Bytes of a body
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(32..=65_536))]
+    body: u32,
+    #[arg(long)]
+    server_pid: u32,
+}
+
+#[derive(Serialize)]
+struct Report {
+    sessions: usize,
+    volatile: Vec<Round>,
+    durable: Vec<Round>,
+    #[serde(flatten)]
+    faults: Faults,
+}
+
+/// One broadcast.
+#[derive(Serialize)]
+struct Round {
+    /// Sessions that had it, and had acknowledged it in the end.
+    received: usize,
+    acknowledged: u64,
+    /// Until the last session had it.
+    server_cpu_ms: f64,
+    wall_ms: f64,
+    own_cpu_ms: f64,
+    /// Of the acknowledgements, one for each session.
+    acks_server_cpu_ms: f64,
+    /// In as much time as until the last session had it, with nothing to do.
+    idle_server_cpu_ms: f64,
+}
+
+/// Acknowledgements that wait for their answers: what the store takes at once is bounded, and thousands
+/// that come at the same time are told to try again.
+const ACKS_WAITING_MAX: usize = 512;
+const ROUND_SECONDS_MAX: u64 = 30;
+const CLOSE_SECONDS_MAX: u64 = 20;
+/// New sessions are filled from the store; a quiet server is one that is done with that.
+const SETTLE: Duration = Duration::from_secs(3);
+/// Between two rounds.
+const PAUSE: Duration = Duration::from_millis(300);
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
+    let sessions = arguments.sessions as usize;
+    let mut fleet = Fleet::dialled(sessions + 1, Dial::PEER)?;
+    peer::open(&mut fleet, &arguments.url, sessions + 1, |index| {
+        format!("crowd-{index}")
+    })?;
+    let mut faults = Faults::default();
+    quiet(&mut fleet, SETTLE, &mut faults)?;
+
+    let mut crowd = Crowd {
+        arguments,
+        server: CpuClock::of(arguments.server_pid)?,
+        sent: 0,
+    };
+    let (mut volatile, mut durable) = (Vec::new(), Vec::new());
+    for _ in 0..arguments.rounds {
+        volatile.push(crowd.round(&mut fleet, false, &mut faults)?);
+        durable.push(crowd.round(&mut fleet, true, &mut faults)?);
+    }
+    fleet.close(CLOSE_SECONDS_MAX)?;
+    let is_whole =
+        |round: &Round| round.received == sessions && round.acknowledged == sessions as u64;
+    let whole = volatile.iter().chain(&durable).all(is_whole) && faults.none();
+    report::print(&Report {
+        sessions,
+        volatile,
+        durable,
+        faults,
+    })?;
+    Ok(whole)
+}
+
+/// Reads, for so long, what is not expected to come.
+fn quiet(fleet: &mut Fleet, time: Duration, faults: &mut Faults) -> anyhow::Result<()> {
+    fleet.run_for(time, |index, event, _, _| {
+        match event {
+            Event::Closed(reason) => faults.add(|| format!("connection {index}: {reason}")),
+            Event::Text(text) => faults.add(|| String::from_utf8_lossy(text).into_owned()),
+            Event::Open => {}
+        }
+        false
+    })?;
+    Ok(())
+}
+
+struct Crowd<'a> {
+    arguments: &'a Arguments,
+    server: CpuClock,
+    /// Broadcasts so far; the latest place of every session.
+    sent: u64,
+}
+
+impl Crowd<'_> {
+    fn round(
+        &mut self,
+        fleet: &mut Fleet,
+        durable: bool,
+        faults: &mut Faults,
+    ) -> anyhow::Result<Round> {
+        let sessions = self.arguments.sessions as usize;
+        let body = peer::body(self.sent, self.arguments.body as usize);
+        let request = peer::broadcast(self.sent, durable, &body);
+        self.sent += 1;
+        let place = self.sent;
+        let mut has = vec![false; sessions];
+        let (mut received, mut answered) = (0, false);
+
+        let (cpu, own) = (self.server.nanoseconds()?, CpuClock::OWN.nanoseconds()?);
+        let start = Instant::now();
+        fleet.write(sessions, |out| out.text(&request))?;
+        fleet.run_until(ROUND_SECONDS_MAX, |index, event, _, _| {
+            let fault = match event {
+                Event::Text(answer) if index == sessions => {
+                    answered = peer::is_sent(answer, sessions);
+                    (!answered).then(|| String::from_utf8_lossy(answer).into_owned())
+                }
+                Event::Text(text) => match peer::delivery(text) {
+                    Some(delivery)
+                        if delivery.seq == place
+                            && delivery.delivery == 1
+                            && delivery.body == body.as_bytes()
+                            && !has[index] =>
+                    {
+                        has[index] = true;
+                        received += 1;
+                        None
+                    }
+                    _ => Some(String::from_utf8_lossy(text).into_owned()),
+                },
+                Event::Closed(reason) => Some(reason),
+                Event::Open => None,
+            };
+            if let Some(fault) = fault {
+                faults.add(|| format!("connection {index}: {fault}"));
+            }
+            (received == sessions && answered) || !faults.none()
+        })?;
+        let wall = start.elapsed();
+        let (cpu, own) = (
+            self.server.nanoseconds()? - cpu,
+            CpuClock::OWN.nanoseconds()? - own,
+        );
+        ensure!(
+            received == sessions,
+            "{received} of {sessions} have it: {:?}",
+            faults.examples
+        );
+
+        let acks_before = self.server.nanoseconds()?;
+        let acknowledged = self.acknowledge(fleet, place, faults)?;
+        let acks = self.server.nanoseconds()? - acks_before;
+        quiet(fleet, PAUSE, faults)?;
+        let idle_before = self.server.nanoseconds()?;
+        quiet(fleet, wall, faults)?;
+        let idle = self.server.nanoseconds()? - idle_before;
+        let milliseconds = |nanoseconds: u64| rounded(nanoseconds as f64 / 1e6);
+        Ok(Round {
+            received,
+            acknowledged,
+            server_cpu_ms: milliseconds(cpu),
+            wall_ms: rounded(wall.as_secs_f64() * 1e3),
+            own_cpu_ms: milliseconds(own),
+            acks_server_cpu_ms: milliseconds(acks),
+            idle_server_cpu_ms: milliseconds(idle),
+        })
+    }
+
+    /// Every session is done with the broadcast; returns how many the server had settled.
+    fn acknowledge(
+        &self,
+        fleet: &mut Fleet,
+        place: u64,
+        faults: &mut Faults,
+    ) -> anyhow::Result<u64> {
+        let sessions = self.arguments.sessions as usize;
+        let request = peer::ack(place, place);
+        let (mut asked, mut answers, mut acknowledged) = (0, 0, 0);
+        let deadline = Instant::now() + Duration::from_secs(ROUND_SECONDS_MAX);
+        while answers < sessions && faults.none() && Instant::now() < deadline {
+            while asked < sessions.min(answers + ACKS_WAITING_MAX) {
+                fleet.write(asked, |out| out.text(&request))?;
+                asked += 1;
+            }
+            fleet.turn(PAUSE, |index, event, _, _| match event {
+                Event::Text(answer) => match peer::accepted(answer) {
+                    Ok(accepted) => {
+                        answers += 1;
+                        acknowledged += accepted;
+                    }
+                    Err(error) => faults.add(|| format!("connection {index}: {error:#}")),
+                },
+                Event::Closed(reason) => faults.add(|| format!("connection {index}: {reason}")),
+                Event::Open => {}
+            })?;
+        }
+        Ok(acknowledged)
+    }
+}

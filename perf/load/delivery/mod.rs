@@ -1,0 +1,8 @@
+//! Load of the delivery part: sessions of the subprotocol `tmws.v1` that send, receive and acknowledge.
+
+pub(crate) mod fanout;
+pub(crate) mod flood;
+pub(crate) mod hold;
+pub(crate) mod pairs;
+mod peer;
+pub(crate) mod resume;
