@@ -1,6 +1,7 @@
-//! Load for a running server: `load rate | idle | storm | remember | recall`.
+//! Load for a running server: `load rate | idle | storm | remember | recall`, and `load echo`, a server
+//! that sends bytes back.
 //!
-//! One thread, one epoll and a WebSocket client of its own, so that on two cores the server is what
+//! One thread, one epoll and a client of its own, so that on two cores the server is what
 //! is measured. Each scenario prints one line of JSON and fails if an answer was wrong. It connects
 //! to loopback addresses only, and every loop ends by count and by time.
 
@@ -13,9 +14,12 @@
 
 mod connection;
 mod cpu;
+mod echo;
 mod fleet;
 mod frame;
+mod http;
 mod idle;
+mod inflate;
 mod jsonrpc;
 mod latency;
 mod limits;
@@ -28,6 +32,7 @@ mod remember;
 mod report;
 mod storm;
 mod target;
+mod traffic;
 
 use std::process::ExitCode;
 
@@ -42,7 +47,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Scenario {
-    /// The same request again and again, a fixed number in flight on each connection
+    /// The same request again and again: a fixed number in flight, or at a fixed rate
     Rate(rate::Arguments),
     /// Connections that have initialized and then say nothing: what each costs in memory
     Idle(idle::Arguments),
@@ -52,6 +57,8 @@ enum Scenario {
     Remember(remember::Arguments),
     /// Reads back what `remember` wrote down
     Recall(recall::Arguments),
+    /// Serves an echo of bytes until it is killed: what the kernel alone costs
+    Echo(echo::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -61,6 +68,7 @@ fn main() -> ExitCode {
         Scenario::Storm(arguments) => storm::run(&arguments),
         Scenario::Remember(arguments) => remember::run(&arguments),
         Scenario::Recall(arguments) => recall::run(&arguments),
+        Scenario::Echo(arguments) => echo::run(&arguments),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
