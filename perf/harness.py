@@ -81,7 +81,7 @@ class Server:
         command = [SERVER, "--data-dir", data_dir, "--api-port", "0", "--ws-port", "0", "--log-format", "json", *flags]
         if not quiet:
             say("$", shlex.join(pinned(core, command)), "" if huge_pages else "# without huge pages")
-        remember(pinned(core, command))
+        remember([word.replace(self.scratch.name, "SCRATCH") for word in pinned(core, command)])
         # Its configuration is the command line: no variables of the caller's, no tmws.toml of this directory.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TMWS_")}
         # What is measured here is not embedding; a flag outranks it.

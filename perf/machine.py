@@ -48,7 +48,8 @@ def environment():
         "processor": processor(),
         "cores": sorted(os.sched_getaffinity(0)),
         "memory_mib": int(memory[1]) // 1024 if memory else None,
-        "kernel": platform.release(),
+        # Without the words of whoever built it.
+        "kernel": platform.release().split("-")[0],
         "governor": text_of("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "threads_of_a_core": text_of("/sys/devices/system/cpu/smt/active"),
         "transparent_huge_pages": text_of("/sys/kernel/mm/transparent_hugepage/enabled"),
@@ -56,6 +57,8 @@ def environment():
         "open_files": resource.getrlimit(resource.RLIMIT_NOFILE),
         "load_average": os.getloadavg(),
         "rustc": output_of("rustc", "--version"),
+        # A program that was built elsewhere may be of another commit.
+        "server_built_here": "TMWS_BIN" not in os.environ,
     }
 
 
@@ -71,6 +74,8 @@ def complaints(environment):
         found.append(f"the governor of the clock is {environment['governor']}")
     if environment["open_files"][1] < 10_100:
         found.append("10,000 connections need more open files")
+    if not environment["server_built_here"]:
+        found.append("the server was built elsewhere (TMWS_BIN)")
     if environment["uncommitted_changes"]:
         found.append("the tree had changes that are not in the commit")
     return found

@@ -85,6 +85,7 @@ class Recording:
         for shape in shapes:
             cost = self.median(scenario, subject, shape, "server_cpu_ns_per_message")
             rate = self.median(scenario, subject, shape, "messages_per_second")
+            self.trend[f"{scenario}/{subject}/{shape}"] = cost
             parts.append(f"{shape}: {shown(cost)} ns of CPU each, {shown(rate)} a second")
         self.ceiling = "The kernel's own loopback ceiling, a plain TCP echo of 103 bytes: " + "; ".join(parts) + "."
         return self.ceiling
