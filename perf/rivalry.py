@@ -53,12 +53,22 @@ def installed(place, pins, install):
     mark.write_text(pins)
 
 
-def cargo(name, source):
+@functools.cache
+def build_workspace():
+    """All Rust rivals at once: alone each would have its dependencies with other features, and build them anew."""
     environment = {**os.environ, "CARGO_TARGET_DIR": str(CACHE)}
     manifest = PLACE / "Cargo.toml"
-    command = ["cargo", "build", "--release", "--locked", "--manifest-path", manifest, "-p", f"rival-{name}"]
-    subprocess.run(command, check=True, env=environment)
-    return [str(CACHE / "release" / f"rival-{name}")]
+    subprocess.run(
+        ["cargo", "build", "--release", "--locked", "--keep-going", "--workspace", "--manifest-path", manifest], env=environment
+    )  # fmt: skip
+
+
+def cargo(name, source):
+    build_workspace()
+    built = CACHE / "release" / f"rival-{name}"
+    if not built.exists():
+        raise FileNotFoundError(f"{built.name} was not built")
+    return [str(built)]
 
 
 def pip(name, source):
