@@ -22,13 +22,13 @@ pub(crate) enum Judge {
     /// The request, byte by byte.
     Echo,
     /// A result, no error, which holds the text if one is given.
-    Result(Option<Finder<'static>>),
+    Result(Option<Box<Finder<'static>>>),
 }
 
 impl Judge {
     /// A result that holds this text.
     pub(crate) fn result(holds: Option<&str>) -> Self {
-        Self::Result(holds.map(|text| Finder::new(text).into_owned()))
+        Self::Result(holds.map(|text| Box::new(Finder::new(text).into_owned())))
     }
 }
 
