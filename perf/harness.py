@@ -49,6 +49,18 @@ def pinned(core, command):
     return command if core is None else ["taskset", "-c", str(core), *command]
 
 
+# Every command of a measurement, in the order in which they ran, for whoever writes them down.
+commands = []
+
+
+def remember(command):
+    """Keeps a command without what differs from run to run and from machine to machine."""
+    line = shlex.join(command)
+    for place, name in ((SERVER, "tmws"), (LOAD, "load"), (str(ROOT) + "/", "")):
+        line = line.replace(place, name)
+    commands.append(line)
+
+
 def say(*words):
     print(*words, flush=True)
 
@@ -69,6 +81,7 @@ class Server:
         command = [SERVER, "--data-dir", data_dir, "--api-port", "0", "--ws-port", "0", "--log-format", "json", *flags]
         if not quiet:
             say("$", shlex.join(pinned(core, command)), "" if huge_pages else "# without huge pages")
+        remember([word.replace(self.scratch.name, "SCRATCH") for word in pinned(core, command)])
         # Its configuration is the command line: no variables of the caller's, no tmws.toml of this directory.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TMWS_")}
         # What is measured here is not embedding; a flag outranks it.
@@ -83,6 +96,7 @@ class Server:
         listening = self._wait_for_listening(started + START_SECONDS_MAX)
         self.start_ms = (time.monotonic() - started) * 1e3
         self.ws, self.io, self.shards = listening["ws"], listening["io"], listening["shards"]
+        self.api = listening["api"]
 
     def _wait_for_listening(self, deadline):
         while time.monotonic() < deadline and self.process.poll() is None:
@@ -95,6 +109,11 @@ class Server:
 
     def url(self, path="/"):
         return f"ws://{self.ws}{path}"
+
+    def at(self, place):
+        """The address of `ws:/PATH` or `http:/PATH`."""
+        scheme, path = place.split(":", 1)
+        return f"{scheme}://{self.ws if scheme == 'ws' else self.api}{path}"
 
     def kill(self):
         self.process.kill()
@@ -120,6 +139,7 @@ class Server:
 
 def start_load(*words, core=None, quiet=False):
     command = pinned(core, [LOAD, *map(str, words)])
+    remember(command)
     if not quiet:
         say("$", shlex.join(command))
     return subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-//! One WebSocket connection of the load: connects, upgrades, then hands out messages.
+//! One connection of the load: connects, upgrades if it is a WebSocket, then hands out messages.
 
 use std::io::{self, ErrorKind, Read};
 use std::net::TcpStream;
@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::frame;
-use crate::outbox::Outbox;
-use crate::target::Target;
+use crate::http::Head;
+use crate::outbox::{Outbox, Wrapping};
+use crate::target::{Target, Transport};
+use crate::{frame, http, inflate};
 
 const CONNECT_SECONDS_MAX: Duration = Duration::from_secs(10);
+
+/// The largest compressed message that is read.
+const INFLATED_BYTES_MAX: usize = 1 << 20;
 
 /// Key and accept value of RFC 6455, 1.3: an honest server answers this key so.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -54,10 +58,25 @@ impl Dial {
 pub(crate) enum Event<'a> {
     /// The upgrade is done.
     Open,
-    /// A text message.
+    /// A message.
     Text(&'a [u8]),
+    /// A POST was taken note of, which has no answer.
+    Accepted,
     /// Nothing follows.
     Closed(String),
+}
+
+/// How messages lie in what comes.
+#[derive(Clone, Copy)]
+enum Wire {
+    /// The answer to the upgrade is to come.
+    Upgrade,
+    /// Frames.
+    Frames,
+    /// Responses to POSTs.
+    Responses,
+    /// Lines, which an echo sends back.
+    Lines,
 }
 
 /// A connection, from its request head on.
@@ -66,7 +85,7 @@ pub(crate) struct Connection {
     pub(crate) out: Outbox,
     /// The beginning of a frame whose rest is to come; empty, and then without memory, when idle.
     partial: Vec<u8>,
-    open: bool,
+    wire: Wire,
     /// The poller reports when the socket takes more.
     pub(crate) waits_for_room: bool,
 }
@@ -74,27 +93,44 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects and queues the request head; `headers` are whole lines.
     pub(crate) fn begin(dial: Dial, target: &Target, headers: &str, seed: u32) -> io::Result<Self> {
-        let Target { address, path } = target;
+        let Target { address, path, .. } = target;
         let Dial { protocol, .. } = dial;
         let stream = dial.connect(target)?;
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
-        let mut out = Outbox::new(seed);
-        out.raw(
-            format!(
-                "GET {path} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\n\
-                 Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\
-                 Sec-WebSocket-Protocol: {protocol}\r\n{headers}\r\n"
-            )
-            .as_bytes(),
-        );
+        let (wire, wrapping) = match target.transport {
+            Transport::WebSocket => (Wire::Upgrade, Wrapping::frames(seed)),
+            Transport::Http => (Wire::Responses, Wrapping::Post(Head::new(target))),
+            Transport::Tcp => (Wire::Lines, Wrapping::Line),
+        };
+        let mut out = Outbox::new(wrapping);
+        if matches!(wire, Wire::Upgrade) {
+            out.raw(
+                format!(
+                    "GET {path} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\n\
+                     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\
+                     Sec-WebSocket-Protocol: {protocol}\r\n{headers}\r\n"
+                )
+                .as_bytes(),
+            );
+        }
         Ok(Self {
             stream,
             out,
             partial: Vec::new(),
-            open: false,
+            wire,
             waits_for_room: false,
         })
+    }
+
+    /// Whether an `Open` is to come.
+    pub(crate) fn opening(&self) -> bool {
+        matches!(self.wire, Wire::Upgrade)
+    }
+
+    /// Whether the peer can be told of an end.
+    pub(crate) fn has_frames(&self) -> bool {
+        matches!(self.wire, Wire::Upgrade | Wire::Frames)
     }
 
     /// Reads once through `buffer`, which all connections share, and reports what came. False when
@@ -149,18 +185,42 @@ impl Connection {
         bytes: &[u8],
         on: &mut impl FnMut(Event<'_>, &mut Outbox),
     ) -> Result<usize, String> {
-        let mut used = 0;
-        if !self.open {
-            let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
-                return Ok(0);
-            };
-            accept(&bytes[..head])?;
-            self.open = true;
-            used = head + 4;
-            on(Event::Open, &mut self.out);
+        match self.wire {
+            Wire::Upgrade => {
+                let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
+                    return Ok(0);
+                };
+                accept(&bytes[..head])?;
+                self.wire = Wire::Frames;
+                on(Event::Open, &mut self.out);
+                let used = head + 4;
+                Ok(used + self.frames(&bytes[used..], on)?)
+            }
+            Wire::Frames => self.frames(bytes, on),
+            Wire::Responses => self.responses(bytes, on),
+            Wire::Lines => {
+                let mut used = 0;
+                while let Some(length) = memchr::memchr(b'\n', &bytes[used..]) {
+                    on(Event::Text(&bytes[used..used + length]), &mut self.out);
+                    used += length + 1;
+                }
+                Ok(used)
+            }
         }
+    }
+
+    fn frames(
+        &mut self,
+        bytes: &[u8],
+        on: &mut impl FnMut(Event<'_>, &mut Outbox),
+    ) -> Result<usize, String> {
+        let mut used = 0;
         while let Some(frame) = frame::read(&bytes[used..])? {
             match frame.opcode {
+                frame::TEXT if frame.compressed => {
+                    let text = inflate::inflate(frame.payload, INFLATED_BYTES_MAX)?;
+                    on(Event::Text(&text), &mut self.out);
+                }
                 frame::TEXT => on(Event::Text(frame.payload), &mut self.out),
                 frame::PING => self.out.frame(frame::PONG, frame.payload),
                 frame::PONG => {}
@@ -168,6 +228,27 @@ impl Connection {
                 other => return Err(format!("a frame of opcode {other}")),
             }
             used += frame.bytes;
+        }
+        Ok(used)
+    }
+
+    fn responses(
+        &mut self,
+        bytes: &[u8],
+        on: &mut impl FnMut(Event<'_>, &mut Outbox),
+    ) -> Result<usize, String> {
+        let mut used = 0;
+        while let Some(response) = http::read(&bytes[used..])? {
+            if let (Some(session), Wrapping::Post(head)) =
+                (&response.session, &mut self.out.wrapping)
+            {
+                head.join(session);
+            }
+            match &response.message {
+                Some(message) => on(Event::Text(message), &mut self.out),
+                None => on(Event::Accepted, &mut self.out),
+            }
+            used += response.bytes;
         }
         Ok(used)
     }

@@ -22,6 +22,33 @@ const OPENING_MAX: usize = 256;
 
 const OPEN_SECONDS_MAX: u64 = 30;
 
+/// What a scenario does with its connections.
+pub(crate) trait Driver {
+    /// Something has happened on a connection; true if all is done.
+    fn on(&mut self, index: usize, event: Event<'_>, out: &mut Outbox, now: Instant) -> bool;
+
+    /// The next message that goes at a time of its own, and its connection.
+    fn next_due(&self) -> Option<(usize, Instant)>;
+
+    /// Queues that message, if its connection still lives.
+    fn send_due(&mut self, out: Option<&mut Outbox>, now: Instant);
+}
+
+/// Sends only when something has happened.
+struct Reacting<F>(F);
+
+impl<F: FnMut(usize, Event<'_>, &mut Outbox, Instant) -> bool> Driver for Reacting<F> {
+    fn on(&mut self, index: usize, event: Event<'_>, out: &mut Outbox, now: Instant) -> bool {
+        (self.0)(index, event, out, now)
+    }
+
+    fn next_due(&self) -> Option<(usize, Instant)> {
+        None
+    }
+
+    fn send_due(&mut self, _: Option<&mut Outbox>, _: Instant) {}
+}
+
 /// Connections by index; one that has ended leaves a gap.
 pub(crate) struct Fleet {
     dial: Dial,
@@ -58,8 +85,8 @@ impl Fleet {
         self.alive
     }
 
-    /// Opens connections up to `count` in all and waits until each is a WebSocket. `headers` gives
-    /// the additional lines of a connection's request head.
+    /// Opens connections up to `count` in all and waits until each can take messages. `headers`
+    /// gives the additional lines of the head of a connection's upgrade.
     pub(crate) fn open(
         &mut self,
         target: &Target,
@@ -79,15 +106,20 @@ impl Fleet {
     ) -> anyhow::Result<()> {
         while self.connections.len() < count {
             let wave = (count - self.connections.len()).min(OPENING_MAX);
+            let mut opening = 0;
             for _ in 0..wave {
                 let index = self.connections.len();
                 let connection =
                     Connection::begin(self.dial, target, &headers(index), index as u32)
                         .with_context(|| format!("connection {index}"))?;
+                opening += usize::from(connection.opening());
                 self.poller.add(&connection.stream, index)?;
                 self.connections.push(Some(connection));
                 self.alive += 1;
                 self.flush(index)?;
+            }
+            if opening == 0 {
+                continue;
             }
             let mut opened = 0;
             let mut failure = None;
@@ -95,15 +127,16 @@ impl Fleet {
                 match event {
                     Event::Open => opened += 1,
                     Event::Text(text) => hear(index, text),
+                    Event::Accepted => {}
                     Event::Closed(reason) => failure = Some((index, reason)),
                 }
-                opened == wave || failure.is_some()
+                opened == opening || failure.is_some()
             })?;
             if let Some((index, reason)) = failure {
                 bail!("connection {index}: {reason}");
             }
-            if opened < wave {
-                bail!("{} upgrades were not answered", wave - opened);
+            if opened < opening {
+                bail!("{} upgrades were not answered", opening - opened);
             }
         }
         Ok(())
@@ -134,7 +167,16 @@ impl Fleet {
     pub(crate) fn run_for(
         &mut self,
         time_max: Duration,
-        mut handler: impl FnMut(usize, Event<'_>, &mut Outbox, Instant) -> bool,
+        handler: impl FnMut(usize, Event<'_>, &mut Outbox, Instant) -> bool,
+    ) -> io::Result<bool> {
+        self.drive(time_max, &mut Reacting(handler))
+    }
+
+    /// As `run_for`, for what sends when its time comes as well.
+    pub(crate) fn drive(
+        &mut self,
+        time_max: Duration,
+        driver: &mut impl Driver,
     ) -> io::Result<bool> {
         let deadline = Instant::now() + time_max;
         let mut done = false;
@@ -143,8 +185,18 @@ impl Fleet {
             if now >= deadline {
                 return Ok(false);
             }
-            self.turn(deadline - now, |index, event, out, now| {
-                done |= handler(index, event, out, now);
+            let mut until = deadline.min(now + TURN);
+            while let Some((index, due)) = driver.next_due() {
+                if due > now {
+                    until = until.min(due);
+                    break;
+                }
+                driver.send_due(self.connections[index].as_mut().map(|to| &mut to.out), now);
+                self.flush(index)?;
+            }
+            let time = until.saturating_duration_since(Instant::now());
+            self.turn(time, |index, event, out, now| {
+                done |= driver.on(index, event, out, now);
             })?;
         }
         Ok(done)
@@ -225,6 +277,16 @@ impl Fleet {
     /// answer in time are counted.
     pub(crate) fn close(&mut self, seconds_max: u64) -> io::Result<usize> {
         self.each(|_, out| out.frame(frame::CLOSE, &1000_u16.to_be_bytes()))?;
+        for place in &mut self.connections {
+            // There is no frame to say it with.
+            if place
+                .as_ref()
+                .is_some_and(|connection| !connection.has_frames())
+            {
+                *place = None;
+                self.alive -= 1;
+            }
+        }
         self.run_until(seconds_max, |_, _, _, _| false)?;
         Ok(self.alive)
     }

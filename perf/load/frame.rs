@@ -9,6 +9,8 @@ pub(crate) const PONG: u8 = 10;
 pub(crate) struct Frame<'a> {
     pub(crate) opcode: u8,
     pub(crate) payload: &'a [u8],
+    /// The first reserved bit (RFC 7692, 6).
+    pub(crate) compressed: bool,
     /// Head and payload.
     pub(crate) bytes: usize,
 }
@@ -46,12 +48,12 @@ fn mask(payload: &mut [u8], key: [u8; 4]) {
 }
 
 /// The frame at the beginning of `bytes`, if all of it is there. The server is ours: what it never
-/// does (masking, fragments, compression that was not offered) is an error here.
+/// does (masking, fragments) is an error here, and what is compressed without an offer does not inflate.
 pub(crate) fn read(bytes: &[u8]) -> Result<Option<Frame<'_>>, &'static str> {
     let &[first, second, ref rest @ ..] = bytes else {
         return Ok(None);
     };
-    if first & 0xf0 != 0x80 {
+    if first & 0xb0 != 0x80 {
         return Err("a fragment or a reserved bit");
     }
     if second & 0x80 != 0 {
@@ -72,6 +74,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Option<Frame<'_>>, &'static str> {
     Ok(bytes.get(head..end).map(|payload| Frame {
         opcode: first & 0x0f,
         payload,
+        compressed: first & 0x40 != 0,
         bytes: end,
     }))
 }

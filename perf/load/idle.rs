@@ -119,7 +119,7 @@ fn open(fleet: &mut Fleet, target: &Target, count: usize) -> anyhow::Result<()> 
                     failure = Some(String::from_utf8_lossy(answer).into_owned());
                 }
                 Event::Closed(reason) => failure = Some(format!("connection {index}: {reason}")),
-                Event::Open => {}
+                Event::Open | Event::Accepted => {}
             }
             initialized == end || failure.is_some()
         })?;
@@ -143,7 +143,7 @@ fn settled(fleet: &mut Fleet, pid: u32, faults: &mut Faults) -> anyhow::Result<M
             match event {
                 Event::Closed(reason) => faults.add(|| format!("connection {index}: {reason}")),
                 Event::Text(text) => faults.add(|| String::from_utf8_lossy(text).into_owned()),
-                Event::Open => {}
+                Event::Open | Event::Accepted => {}
             }
             false
         })?;
@@ -172,7 +172,7 @@ fn ping(fleet: &mut Fleet, faults: &mut Faults) -> anyhow::Result<usize> {
             }
             Event::Text(answer) => faults.add(|| String::from_utf8_lossy(answer).into_owned()),
             Event::Closed(reason) => faults.add(|| format!("connection {index}: {reason}")),
-            Event::Open => {}
+            Event::Open | Event::Accepted => {}
         }
         answered == all
     })?;

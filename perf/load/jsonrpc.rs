@@ -11,35 +11,45 @@ const ID_DIGITS: usize = 10;
 pub(crate) const INITIALIZE: &[u8] = br#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"load","version":"1"}}}"#;
 pub(crate) const INITIALIZED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
-/// A message in which only the id changes.
+/// A message in which only the id changes, wherever it stands.
 pub(crate) struct Template {
     bytes: Vec<u8>,
     id_at: usize,
+    /// The id again, so that contents differ.
+    repeated_at: Vec<usize>,
 }
 
 impl Template {
-    /// `text` has `$ID` where the id goes.
+    /// `text` has `$ID` where the id goes, first as the id of the request.
     pub(crate) fn new(text: &str) -> anyhow::Result<Self> {
-        let id_at = text.find("$ID").context("the message has no $ID")?;
-        let text = text.replacen("$ID", &FIRST_ID.to_string(), 1);
-        if text.contains("$ID") {
-            bail!("the message has more than one $ID");
+        let mut bytes = Vec::new();
+        let mut places = Vec::new();
+        for (number, part) in text.split("$ID").enumerate() {
+            if number > 0 {
+                places.push(bytes.len());
+                bytes.extend_from_slice(FIRST_ID.to_string().as_bytes());
+            }
+            bytes.extend_from_slice(part.as_bytes());
         }
+        let mut places = places.into_iter();
+        let id_at = places.next().context("the message has no $ID")?;
         Ok(Self {
-            bytes: text.into_bytes(),
+            bytes,
             id_at,
+            repeated_at: places.collect(),
         })
     }
 
     /// The message with this id, of ten digits.
     pub(crate) fn with_id(&mut self, id: u64) -> &[u8] {
         let mut rest = id;
-        for digit in self.bytes[self.id_at..self.id_at + ID_DIGITS]
-            .iter_mut()
-            .rev()
-        {
+        let id_end = self.id_at + ID_DIGITS;
+        for digit in self.bytes[self.id_at..id_end].iter_mut().rev() {
             *digit = b'0' + (rest % 10) as u8;
             rest /= 10;
+        }
+        for place in &self.repeated_at {
+            self.bytes.copy_within(self.id_at..id_end, *place);
         }
         &self.bytes
     }

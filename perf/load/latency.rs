@@ -19,7 +19,9 @@ pub(crate) struct Latencies {
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary {
     pub(crate) p50_us: f64,
+    pub(crate) p90_us: f64,
     pub(crate) p99_us: f64,
+    pub(crate) p999_us: f64,
     pub(crate) max_us: f64,
 }
 
@@ -47,7 +49,9 @@ impl Latencies {
         let microseconds = |nanoseconds: u64| (nanoseconds as f64 / 10.0).round() / 100.0;
         Summary {
             p50_us: microseconds(self.quantile(0.50)),
+            p90_us: microseconds(self.quantile(0.90)),
             p99_us: microseconds(self.quantile(0.99)),
+            p999_us: microseconds(self.quantile(0.999)),
             max_us: microseconds(self.max),
         }
     }

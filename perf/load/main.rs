@@ -1,7 +1,7 @@
 //! Load for a running server: `load rate | idle | storm | remember | recall`, and `pairs | fanout |
-//! hold | resume | flood` of deliveries.
+//! hold | resume | flood` of deliveries; and `load echo`, a server that sends bytes back.
 //!
-//! One thread, one epoll and a WebSocket client of its own, so that on two cores the server is what
+//! One thread, one epoll and a client of its own, so that on two cores the server is what
 //! is measured. Each scenario prints one line of JSON and fails if an answer was wrong. It connects
 //! to loopback addresses only, and every loop ends by count and by time.
 
@@ -15,9 +15,12 @@
 mod connection;
 mod cpu;
 mod delivery;
+mod echo;
 mod fleet;
 mod frame;
+mod http;
 mod idle;
+mod inflate;
 mod jsonrpc;
 mod latency;
 mod limits;
@@ -30,6 +33,7 @@ mod remember;
 mod report;
 mod storm;
 mod target;
+mod traffic;
 
 use std::process::ExitCode;
 
@@ -44,7 +48,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Scenario {
-    /// The same request again and again, a fixed number in flight on each connection
+    /// The same request again and again: a fixed number in flight, or at a fixed rate
     Rate(rate::Arguments),
     /// Connections that have initialized and then say nothing: what each costs in memory
     Idle(idle::Arguments),
@@ -64,6 +68,8 @@ enum Scenario {
     Resume(delivery::resume::Arguments),
     /// Broadcasts to many sessions, which read them or do not
     Flood(delivery::flood::Arguments),
+    /// Serves an echo of bytes until it is killed: what the kernel alone costs
+    Echo(echo::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -78,6 +84,7 @@ fn main() -> ExitCode {
         Scenario::Hold(arguments) => delivery::hold::run(&arguments),
         Scenario::Resume(arguments) => delivery::resume::run(&arguments),
         Scenario::Flood(arguments) => delivery::flood::run(&arguments),
+        Scenario::Echo(arguments) => echo::run(&arguments),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -1,39 +1,67 @@
-//! Frames that wait for the next write of one connection.
+//! Messages that wait for the next write of one connection.
 
 use std::io::{self, ErrorKind, Write};
 use std::net::TcpStream;
 
 use crate::frame;
+use crate::http::Head;
+
+/// How a message becomes bytes.
+pub(crate) enum Wrapping {
+    /// A masked frame, with the state of the generator of masks: the server is not to see the same
+    /// one twice in a row, and nothing here needs them to be unpredictable.
+    Frame(u32),
+    /// A POST.
+    Post(Head),
+    /// A line, for an echo of bytes.
+    Line,
+}
+
+impl Wrapping {
+    /// Frames whose masks differ from connection to connection.
+    pub(crate) fn frames(seed: u32) -> Self {
+        Self::Frame(seed.wrapping_mul(0x9e37_79b9) | 1)
+    }
+}
 
 /// One write carries everything that was queued since the last one.
 pub(crate) struct Outbox {
     bytes: Vec<u8>,
     sent: usize,
-    /// State of the generator of masking keys; the server is not to see the same key twice in a
-    /// row, and nothing here needs them to be unpredictable.
-    key: u32,
+    pub(crate) wrapping: Wrapping,
 }
 
 impl Outbox {
-    pub(crate) fn new(seed: u32) -> Self {
+    pub(crate) fn new(wrapping: Wrapping) -> Self {
         Self {
             bytes: Vec::new(),
             sent: 0,
-            key: seed.wrapping_mul(0x9e37_79b9) | 1,
+            wrapping,
         }
     }
 
-    /// Queues a text message.
+    /// Queues a message.
     pub(crate) fn text(&mut self, message: &[u8]) {
-        self.frame(frame::TEXT, message);
+        match &self.wrapping {
+            Wrapping::Frame(_) => self.frame(frame::TEXT, message),
+            Wrapping::Post(head) => head.write(&mut self.bytes, message),
+            Wrapping::Line => {
+                self.bytes.extend_from_slice(message);
+                self.bytes.push(b'\n');
+            }
+        }
     }
 
+    /// Queues a frame; no other wrapping has any.
     pub(crate) fn frame(&mut self, opcode: u8, payload: &[u8]) {
+        let Wrapping::Frame(key) = &mut self.wrapping else {
+            return;
+        };
         // xorshift32
-        self.key ^= self.key << 13;
-        self.key ^= self.key >> 17;
-        self.key ^= self.key << 5;
-        frame::write(&mut self.bytes, opcode, payload, self.key.to_ne_bytes());
+        *key ^= *key << 13;
+        *key ^= *key >> 17;
+        *key ^= *key << 5;
+        frame::write(&mut self.bytes, opcode, payload, key.to_ne_bytes());
     }
 
     /// Queues a request head.

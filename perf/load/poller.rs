@@ -14,6 +14,9 @@ pub(crate) struct Poller {
 
 impl Poller {
     pub(crate) fn new() -> io::Result<Self> {
+        // Times are met within a microsecond instead of fifty.
+        // SAFETY: takes no pointer.
+        check(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1_000, 0, 0, 0) })?;
         // SAFETY: takes no pointer.
         let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
         Ok(Self {
@@ -63,14 +66,18 @@ impl Poller {
 
     /// Waits for events, at most this long; returns how many there are.
     pub(crate) fn wait(&mut self, at_most: Duration) -> io::Result<usize> {
-        let milliseconds = i32::try_from(at_most.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: the vector has room for EVENTS_MAX events.
+        let timeout = libc::timespec {
+            tv_sec: at_most.as_secs() as libc::time_t,
+            tv_nsec: libc::c_long::from(at_most.subsec_nanos() as i32),
+        };
+        // SAFETY: the vector has room for EVENTS_MAX events, the time lives, no signal mask is given.
         let count = check(unsafe {
-            libc::epoll_wait(
+            libc::epoll_pwait2(
                 self.epoll.as_raw_fd(),
                 self.events.as_mut_ptr(),
                 EVENTS_MAX as i32,
-                milliseconds,
+                &raw const timeout,
+                std::ptr::null(),
             )
         });
         let count = match count {

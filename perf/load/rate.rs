@@ -1,5 +1,9 @@
-//! `load rate`: a closed loop. Every connection keeps the same number of requests in flight; each
-//! answer is checked and followed by the next request.
+//! `load rate`: the same request again and again, every answer checked.
+//!
+//! Without `--rate` the loop is closed: every connection keeps the same number of requests in flight.
+//! With it the loop is open: requests have times, whatever becomes of those before them, and a
+//! latency counts from the time when its request should have left, so a server that stalls is
+//! charged for all that it kept waiting.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -11,22 +15,32 @@ use serde::Serialize;
 use crate::connection::Event;
 use crate::cpu::CpuClock;
 use crate::fleet::Fleet;
-use crate::jsonrpc::{self, FIRST_ID, Template};
-use crate::latency::{Latencies, Summary};
-use crate::outbox::Outbox;
+use crate::inflate;
+use crate::jsonrpc::{self, Template};
+use crate::latency::Summary;
 use crate::report::{self, Faults, rounded};
-use crate::target::Target;
+use crate::target::{Target, Transport};
+use crate::traffic::{Judge, Pace, Traffic};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// ws://127.0.0.1:PORT/PATH
+    /// ws://, http:// or tcp://127.0.0.1:PORT/PATH
     #[arg(long)]
     url: Target,
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     connections: u32,
-    /// Requests in flight on each connection
+    /// Requests in flight on each connection, at most this many with --rate
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_024))]
     pipeline: u32,
+    /// Requests a second on all connections together, each at its time
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    rate: Option<u32>,
+    /// Takes compressed answers (permessage-deflate)
+    #[arg(long)]
+    deflate: bool,
+    /// What every answer has to hold
+    #[arg(long)]
+    expect: Option<String>,
     /// Length of the measured window
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
@@ -94,6 +108,14 @@ struct Report {
     /// None without --server-pid.
     server_cpu_ns_per_message: Option<f64>,
     own_cpu_ns_per_message: f64,
+    /// Share of the window in which a core was busy with the server, and with the load: near 1 the
+    /// load is what is measured.
+    server_cpu_share: Option<f64>,
+    own_cpu_share: f64,
+    /// Requests a second that were asked for.
+    rate: Option<u32>,
+    /// How late requests left behind their times.
+    late_p99_us: Option<f64>,
     #[serde(flatten)]
     latency: Summary,
     #[serde(flatten)]
@@ -101,54 +123,91 @@ struct Report {
 }
 
 const INITIALIZE_SECONDS_MAX: u64 = 30;
-const DRAIN_SECONDS_MAX: u64 = 10;
+
+/// Requests of one open loop: what waits for a server that stands still has to fit into memory.
+const SCHEDULED_MAX: u64 = 20_000_000;
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let connections = arguments.connections as usize;
+    let transport = arguments.url.transport;
     let echo = arguments.what.echo.is_some();
+    check(arguments)?;
     let mut fleet = Fleet::new(connections)?;
-    fleet.open(&arguments.url, connections, |_| String::new())?;
+    let offer = if arguments.deflate {
+        inflate::OFFER
+    } else {
+        ""
+    };
+    fleet.open(&arguments.url, connections, |_| offer.to_owned())?;
     // The modern era has no handshake.
     if !echo && !matches!(arguments.what.call, Some(Call::Discover)) {
-        initialize(&mut fleet)?;
+        initialize(&mut fleet, transport)?;
     }
-    let mut traffic = Traffic::new(template(&arguments.what)?, echo, arguments);
+    let template = template(&arguments.what)?;
+    let request_bytes = template.len();
+    let judge = if echo {
+        Judge::Echo
+    } else {
+        Judge::result(arguments.expect.as_deref())
+    };
+    let pace = arguments.rate.map_or(Pace::Closed, Pace::at);
+    let mut traffic = Traffic::new(template, judge, pace, connections, arguments.pipeline);
     let server = arguments.server_pid.map(CpuClock::of).transpose()?;
 
     let now = Instant::now();
     fleet.each(|index, out| traffic.begin(index, out, now))?;
-    fleet.run_for(
-        Duration::from_millis(arguments.warmup_ms),
-        |index, event, out, now| traffic.on(index, event, out, now),
-    )?;
-    traffic.clear();
+    fleet.drive(Duration::from_millis(arguments.warmup_ms), &mut traffic)?;
+    traffic.measure_from(Instant::now());
     let before = Instant::now();
     let (own_before, server_before) = cpu(server.as_ref())?;
-    fleet.run_until(arguments.seconds, |index, event, out, now| {
-        traffic.on(index, event, out, now)
-    })?;
-    let seconds = before.elapsed().as_secs_f64();
+    fleet.drive(Duration::from_secs(arguments.seconds), &mut traffic)?;
+    let elapsed = before.elapsed();
     let (own_after, server_after) = cpu(server.as_ref())?;
+    traffic.stop(&mut fleet)?;
 
-    let messages = traffic.messages;
+    let (messages, seconds) = (traffic.messages, elapsed.as_secs_f64());
     let per_message = |nanoseconds: u64| rounded(nanoseconds as f64 / messages.max(1) as f64);
-    let mut report = Report {
+    let share = |nanoseconds: u64| rounded(nanoseconds as f64 / elapsed.as_nanos() as f64);
+    let (own, served) = (own_after - own_before, server_after - server_before);
+    let report = Report {
         connections: arguments.connections,
         pipeline: arguments.pipeline,
-        request_bytes: traffic.template.len(),
+        request_bytes,
         answer_bytes: traffic.answer_bytes / messages.max(1),
         messages,
         seconds: rounded(seconds),
         messages_per_second: (messages as f64 / seconds).round(),
-        server_cpu_ns_per_message: server.map(|_| per_message(server_after - server_before)),
-        own_cpu_ns_per_message: per_message(own_after - own_before),
+        server_cpu_ns_per_message: server.as_ref().map(|_| per_message(served)),
+        own_cpu_ns_per_message: per_message(own),
+        server_cpu_share: server.as_ref().map(|_| share(served)),
+        own_cpu_share: share(own),
+        rate: arguments.rate,
+        late_p99_us: traffic.late().map(|late| late.p99_us),
         latency: traffic.latencies.summary(),
-        faults: Faults::default(),
+        faults: traffic.faults,
     };
-    traffic.drain(&mut fleet)?;
-    report.faults = traffic.faults;
     report::print(&report)?;
     Ok(report.faults.none() && messages > 0)
+}
+
+/// Refuses what does not go together.
+fn check(arguments: &Arguments) -> anyhow::Result<()> {
+    let transport = arguments.url.transport;
+    if transport == Transport::Http && arguments.pipeline > 1 {
+        bail!("over HTTP each connection has one request in flight");
+    }
+    if transport == Transport::Tcp && arguments.what.echo.is_none() {
+        bail!("over TCP there is nothing but an echo");
+    }
+    if arguments.deflate && transport != Transport::WebSocket {
+        bail!("only a WebSocket knows permessage-deflate");
+    }
+    let seconds = arguments.seconds + arguments.warmup_ms / 1_000;
+    let rate = arguments.rate.unwrap_or_default();
+    if u64::from(rate) * seconds > SCHEDULED_MAX {
+        bail!("more than {SCHEDULED_MAX} requests");
+    }
+    Ok(())
 }
 
 fn template(what: &What) -> anyhow::Result<Template> {
@@ -163,7 +222,7 @@ fn template(what: &What) -> anyhow::Result<Template> {
     }
 }
 
-fn initialize(fleet: &mut Fleet) -> anyhow::Result<()> {
+fn initialize(fleet: &mut Fleet, transport: Transport) -> anyhow::Result<()> {
     fleet.each(|_, out| out.text(jsonrpc::INITIALIZE))?;
     let (mut answered, mut failure) = (0, None);
     let all = fleet.alive();
@@ -171,8 +230,10 @@ fn initialize(fleet: &mut Fleet) -> anyhow::Result<()> {
         match event {
             Event::Text(answer) if jsonrpc::id_of_result(answer) == Some(0) => {
                 out.text(jsonrpc::INITIALIZED);
-                answered += 1;
+                // Over HTTP the notification is acknowledged, and only then the next one may go.
+                answered += usize::from(transport != Transport::Http);
             }
+            Event::Accepted => answered += 1,
             Event::Text(answer) => failure = Some(String::from_utf8_lossy(answer).into_owned()),
             Event::Closed(reason) => failure = Some(reason),
             Event::Open => {}
@@ -195,123 +256,4 @@ fn initialize(fleet: &mut Fleet) -> anyhow::Result<()> {
 fn cpu(server: Option<&CpuClock>) -> anyhow::Result<(u64, u64)> {
     let server = server.map(CpuClock::nanoseconds).transpose()?;
     Ok((CpuClock::OWN.nanoseconds()?, server.unwrap_or(0)))
-}
-
-/// The requests in flight, and what became of the others.
-///
-/// A connection has `pipeline` slots. The ids of a slot are equal modulo `pipeline`, so an id
-/// names its slot in whatever order the answers come.
-struct Traffic {
-    template: Template,
-    echo: bool,
-    pipeline: u64,
-    slots: Vec<Slot>,
-    stopping: bool,
-    in_flight: u64,
-    messages: u64,
-    answer_bytes: u64,
-    latencies: Latencies,
-    faults: Faults,
-}
-
-struct Slot {
-    id: u64,
-    sent: Instant,
-}
-
-impl Traffic {
-    fn new(template: Template, echo: bool, arguments: &Arguments) -> Self {
-        let pipeline = u64::from(arguments.pipeline);
-        let sent = Instant::now();
-        let first = FIRST_ID.next_multiple_of(pipeline);
-        let slots = (0..arguments.connections)
-            .flat_map(|_| {
-                (0..pipeline).map(|slot| Slot {
-                    id: first + slot,
-                    sent,
-                })
-            })
-            .collect();
-        Self {
-            template,
-            echo,
-            pipeline,
-            slots,
-            stopping: false,
-            in_flight: 0,
-            messages: 0,
-            answer_bytes: 0,
-            latencies: Latencies::new(),
-            faults: Faults::default(),
-        }
-    }
-
-    /// Fills the slots of a connection.
-    fn begin(&mut self, index: usize, out: &mut Outbox, now: Instant) {
-        let first = index * self.pipeline as usize;
-        for slot in &mut self.slots[first..first + self.pipeline as usize] {
-            slot.sent = now;
-            out.text(self.template.with_id(slot.id));
-            self.in_flight += 1;
-        }
-    }
-
-    /// Never done: the time ends it.
-    fn on(&mut self, index: usize, event: Event<'_>, out: &mut Outbox, now: Instant) -> bool {
-        match event {
-            Event::Text(answer) => self.answer(index, answer, out, now),
-            Event::Closed(reason) => self.faults.add(|| format!("connection {index}: {reason}")),
-            Event::Open => {}
-        }
-        false
-    }
-
-    fn answer(&mut self, index: usize, answer: &[u8], out: &mut Outbox, now: Instant) {
-        let id = if self.echo {
-            self.template.id_of_echo(answer)
-        } else {
-            jsonrpc::id_of_result(answer)
-        };
-        let slot = id.map(|id| {
-            &mut self.slots[index * self.pipeline as usize + (id % self.pipeline) as usize]
-        });
-        let Some(slot) = slot.filter(|slot| Some(slot.id) == id) else {
-            self.faults
-                .add(|| String::from_utf8_lossy(answer).into_owned());
-            return;
-        };
-        self.messages += 1;
-        self.answer_bytes += answer.len() as u64;
-        self.latencies.record(now - slot.sent);
-        if self.stopping {
-            self.in_flight -= 1;
-            return;
-        }
-        slot.id += self.pipeline;
-        slot.sent = now;
-        out.text(self.template.with_id(slot.id));
-    }
-
-    /// Forgets what was counted so far, but not the faults.
-    fn clear(&mut self) {
-        self.messages = 0;
-        self.answer_bytes = 0;
-        self.latencies.clear();
-    }
-
-    /// Waits for the answers that are still to come, and closes.
-    fn drain(&mut self, fleet: &mut Fleet) -> anyhow::Result<()> {
-        self.stopping = true;
-        fleet.run_until(DRAIN_SECONDS_MAX, |index, event, out, now| {
-            self.on(index, event, out, now);
-            self.in_flight == 0
-        })?;
-        if self.in_flight > 0 {
-            let missing = self.in_flight;
-            self.faults
-                .add(|| format!("{missing} requests were not answered"));
-        }
-        fleet.close(DRAIN_SECONDS_MAX)?;
-        Ok(())
-    }
 }

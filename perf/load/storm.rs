@@ -194,7 +194,7 @@ impl Storm {
                 }
             }
             Event::Closed(reason) => self.faults.add(|| format!("client {index}: {reason}")),
-            Event::Open => {}
+            Event::Open | Event::Accepted => {}
         }
         self.unanswered == 0
     }

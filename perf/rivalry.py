@@ -1,0 +1,171 @@
+"""Rivals: how each is built below the cache, started on a free loopback port, and stopped.
+
+perf/rivals/rivals.toml names them. A rival that cannot be had or built is reported, and the others go on.
+"""
+
+import functools
+import os
+import pathlib
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+
+import harness
+
+PLACE = harness.ROOT / "perf" / "rivals"
+CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "tmws" / "rivals"
+
+# Below the ports that the kernel gives to connections, so that none of those is in the way.
+PORTS = range(20_000, 30_000)
+PORT_TRIES_MAX = 100
+START_SECONDS_MAX = 30
+STOP_SECONDS_MAX = 5
+
+
+def known():
+    """Every rival by its name."""
+    return tomllib.loads((PLACE / "rivals.toml").read_text())
+
+
+def free_port():
+    for port in random.sample(PORTS, PORT_TRIES_MAX):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    sys.exit("no loopback port is free")
+
+
+def installed(place, pins, install):
+    """Runs `install` if this place was not made from these very pins."""
+    mark = place / ".installed"
+    if mark.exists() and mark.read_text() == pins:
+        return
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    install()
+    mark.write_text(pins)
+
+
+@functools.cache
+def build_workspace():
+    """All Rust rivals at once: alone each would have its dependencies with other features, and build them anew."""
+    environment = {**os.environ, "CARGO_TARGET_DIR": str(CACHE)}
+    manifest = PLACE / "Cargo.toml"
+    subprocess.run(
+        ["cargo", "build", "--release", "--locked", "--keep-going", "--workspace", "--manifest-path", manifest], env=environment
+    )  # fmt: skip
+
+
+def cargo(name, source):
+    build_workspace()
+    built = CACHE / "release" / f"rival-{name}"
+    if not built.exists():
+        raise FileNotFoundError(f"{built.name} was not built")
+    return [str(built)]
+
+
+def pip(name, source):
+    place, pins = CACHE / name, source / "requirements.txt"
+    python = place / "bin" / "python"
+
+    def install():
+        subprocess.run([sys.executable, "-m", "venv", place], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", pins], check=True)
+
+    installed(place, pins.read_text(), install)
+    return [str(python), str(source / "server.py")]
+
+
+def npm(name, source):
+    place = CACHE / name
+
+    def install():
+        for file in ("package.json", "package-lock.json"):
+            shutil.copy(source / file, place)
+        subprocess.run(["npm", "ci", "--silent", "--no-fund", "--no-audit"], check=True, cwd=place)
+
+    installed(place, (source / "package-lock.json").read_text(), install)
+    # Modules are looked for beside the program.
+    shutil.copy(source / "server.mjs", place)
+    return [str(place / "node_modules" / "node" / "bin" / "node"), str(place / "server.mjs")]
+
+
+BUILDERS = {"cargo": cargo, "pip": pip, "npm": npm}
+
+
+@functools.cache
+def program(name):
+    """The command of a rival without its address, or why there is none."""
+    try:
+        return BUILDERS[known()[name]["build"]](name, PLACE / name), None
+    except (subprocess.CalledProcessError, OSError) as error:
+        return None, f"could not be built: {error}"
+
+
+class Process:
+    """A server of others, or the echo of bytes, on a free loopback port. Leaving the `with` block ends it."""
+
+    def __init__(self, command, place, core):
+        self.place = place
+        self.address = f"127.0.0.1:{free_port()}"
+        command = harness.pinned(core, [*command, self.address])
+        harness.remember([word.replace(str(CACHE), "rivals") for word in command])
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, cwd=CACHE,
+        )  # fmt: skip
+        self.pid = self.process.pid
+        self._wait()
+
+    def _wait(self):
+        host, port = self.address.split(":")
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                socket.create_connection((host, int(port)), timeout=1).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+        self.stop()
+        raise RuntimeError("does not start")
+
+    def at(self, place):
+        scheme, path = (place or self.place).split(":", 1)
+        return f"{scheme}://{self.address}{path}"
+
+    def stop(self):
+        """Ends it, in whatever way; what it answers to a signal is not measured."""
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        return True
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+def start(name, core):
+    """A rival, running; raises RuntimeError with the reason if there is none."""
+    command, missing = program(name)
+    if missing:
+        raise RuntimeError(missing)
+    return Process(command, known()[name]["at"], core)
+
+
+def echo_of_bytes(core):
+    """The plain TCP echo of the load: the kernel's own ceiling."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    return Process([harness.LOAD, "echo", "--address"], "tcp:/", core)
