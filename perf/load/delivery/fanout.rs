@@ -107,7 +107,7 @@ fn quiet(fleet: &mut Fleet, time: Duration, faults: &mut Faults) -> anyhow::Resu
         match event {
             Event::Closed(reason) => faults.add(|| format!("connection {index}: {reason}")),
             Event::Text(text) => faults.add(|| String::from_utf8_lossy(text).into_owned()),
-            Event::Open => {}
+            Event::Open | Event::Accepted => {}
         }
         false
     })?;
@@ -159,7 +159,7 @@ impl Crowd<'_> {
                     _ => Some(String::from_utf8_lossy(text).into_owned()),
                 },
                 Event::Closed(reason) => Some(reason),
-                Event::Open => None,
+                Event::Open | Event::Accepted => None,
             };
             if let Some(fault) = fault {
                 faults.add(|| format!("connection {index}: {fault}"));
@@ -221,7 +221,7 @@ impl Crowd<'_> {
                     Err(error) => faults.add(|| format!("connection {index}: {error:#}")),
                 },
                 Event::Closed(reason) => faults.add(|| format!("connection {index}: {reason}")),
-                Event::Open => {}
+                Event::Open | Event::Accepted => {}
             })?;
         }
         Ok(acknowledged)

@@ -203,7 +203,7 @@ impl<'a> Flood<'a> {
             }
             Event::Text(text) => self.read(index, text, out, now),
             Event::Closed(reason) => Some(reason),
-            Event::Open => None,
+            Event::Open | Event::Accepted => None,
         };
         if let Some(problem) = problem {
             self.faults.add(|| format!("connection {index}: {problem}"));

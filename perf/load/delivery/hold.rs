@@ -90,7 +90,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
             Event::Text(text) if peer::delivery(text).is_some() => received += 1,
             Event::Text(text) => failure = Some(String::from_utf8_lossy(text).into_owned()),
             Event::Closed(reason) => failure = Some(reason),
-            Event::Open => {}
+            Event::Open | Event::Accepted => {}
         }
         (answered == total && received == total) || failure.is_some()
     })?;

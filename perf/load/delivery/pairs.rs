@@ -203,7 +203,7 @@ impl<'a> Traffic<'a> {
             Event::Text(answer) if index < pairs => self.answer(index, answer),
             Event::Text(text) => self.received(index - pairs, text, out, now),
             Event::Closed(reason) => Err(reason),
-            Event::Open => Ok(()),
+            Event::Open | Event::Accepted => Ok(()),
         };
         if let Err(problem) = wrong {
             self.faults.add(|| format!("connection {index}: {problem}"));

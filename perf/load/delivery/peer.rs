@@ -57,7 +57,7 @@ pub(crate) fn open(
     if !all {
         fleet.run_until(WELCOME_SECONDS_MAX, |index, event, _, _| match event {
             Event::Text(text) => hear(index, text),
-            Event::Open | Event::Closed(_) => false,
+            Event::Open | Event::Accepted | Event::Closed(_) => false,
         })?;
     }
     let welcomes: Vec<Welcome> = heard.into_iter().skip(first).flatten().collect();

@@ -160,7 +160,7 @@ impl Return {
         let wrong = match event {
             Event::Text(text) => self.hear(index, text, out),
             Event::Closed(reason) => Err(anyhow::anyhow!(reason)),
-            Event::Open => Ok(()),
+            Event::Open | Event::Accepted => Ok(()),
         };
         if let Err(error) = wrong {
             self.faults.add(|| format!("session {index}: {error:#}"));

@@ -91,6 +91,24 @@ fn destinations(recipients: Vec<Recipient>) -> Vec<Destination> {
     to
 }
 
+/// Adds agents that are here without a session that takes deliveries; `listed` are in the order of their
+/// names, as the answer is.
+fn with_present(mut listed: Vec<Recipient>, present: Vec<AgentKey>) -> Vec<Recipient> {
+    let is_listed = |agent: &AgentKey| {
+        let found = listed.binary_search_by(|(other, _)| other.cmp(agent));
+        found.is_ok()
+    };
+    let mut others: Vec<AgentKey> = present;
+    others.retain(|agent| !is_listed(agent));
+    if !others.is_empty() {
+        others.sort_unstable();
+        others.dedup();
+        listed.extend(others.into_iter().map(|agent| (agent, Vec::new())));
+        listed.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    }
+    listed
+}
+
 /// One message on its way to its sessions, written once.
 struct Round<'a> {
     message: &'a Message,
@@ -198,18 +216,10 @@ impl Courier {
 
     fn recipients(&self, sending: &Sending, present: Vec<AgentKey>) -> Vec<Recipient> {
         let directory = self.post.directory.lock();
-        let of_agent = |agent: AgentKey| {
-            let sessions = directory.of_agent(&agent);
-            (agent, sessions)
-        };
         let mut recipients: Vec<Recipient> = match &sending.to {
-            Target::Agent(agent) => vec![of_agent(agent.clone())],
+            Target::Agent(agent) => vec![(agent.clone(), directory.of_agent(agent))],
             Target::Namespace(namespace) => {
-                let mut agents = directory.agents_of(namespace);
-                agents.extend(present);
-                agents.sort_unstable();
-                agents.dedup();
-                agents.into_iter().map(of_agent).collect()
+                with_present(directory.of_namespace(namespace), present)
             }
             Target::Topic(namespace, topic) => {
                 let mut by_agent = BTreeMap::<AgentKey, Vec<Listed>>::new();

@@ -140,12 +140,15 @@ impl Backend for Uring {
                     .completion()
                     .map(|entry| (entry.user_data(), entry.result(), entry.flags())),
             );
+            let any = !completed.is_empty();
             for (data, result, flags) in completed.drain(..) {
                 self.complete(data, result, flags, events);
             }
             self.completed = completed;
             let submission = self.ring.submission();
-            if submission.is_empty() && !submission.taskrun() && self.backlog.is_empty() {
+            // The flag alone may be of work that is done: see `ready`.
+            let more = any && submission.taskrun();
+            if submission.is_empty() && !more && self.backlog.is_empty() {
                 break;
             }
         }
@@ -154,19 +157,29 @@ impl Backend for Uring {
 
     async fn ready(&self) -> io::Result<()> {
         // SAFETY: `ready` borrows the backend, so no turn shares the completion queue meanwhile.
-        let queue = unsafe { self.ring.completion_shared() };
+        let mut queue = unsafe { self.ring.completion_shared() };
         queue.enable_eventfd();
         // The signal may have been suppressed just before: the flag must be visible before we look.
         std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
         // SAFETY: as above, for the submission queue, which is only looked at.
         let submission = unsafe { self.ring.submission_shared() };
-        let work = !queue.is_empty()
+        let mut work = !queue.is_empty()
             || !submission.is_empty()
-            || submission.taskrun()
             || !self.backlog.is_empty()
             || (!self.starved.is_empty() && self.buffers.lent() == 0);
+        if !work && submission.taskrun() {
+            // The kernel queues work for this thread and then sets the flag. A thread that does the
+            // work in between finds it set with nothing to do, for as long as nothing follows; so the
+            // kernel is asked to do what there is. What comes from here on is signalled.
+            self.collect()?;
+            queue.sync();
+            work = !queue.is_empty();
+        }
         drop((queue, submission));
-        if !work {
+        if work {
+            // Calls that wait for the store go on before the next turn, as they do after it.
+            tokio::task::yield_now().await;
+        } else {
             self.wake.readable().await?.clear_ready();
         }
         Ok(())

@@ -33,13 +33,23 @@ impl Uring {
 
     /// Submits, and runs the task work that makes completions appear.
     pub(super) fn enter(&mut self) -> io::Result<()> {
-        const IORING_ENTER_GETEVENTS: u32 = 1;
         let count = {
             let mut queue = self.ring.submission();
             queue.sync();
             queue.len() as u32
         };
         self.gauges.ring_depth = u64::from(count);
+        self.enter_with(count)
+    }
+
+    /// Has the kernel do the work that it has for this thread, which is what completes operations.
+    pub(super) fn collect(&self) -> io::Result<()> {
+        self.enter_with(0)
+    }
+
+    /// Submits so many entries, which the queue holds, and does the kernel's work for this thread.
+    fn enter_with(&self, count: u32) -> io::Result<()> {
+        const IORING_ENTER_GETEVENTS: u32 = 1;
         // SAFETY: no argument is passed, and the count is what the queue holds.
         let entered = unsafe {
             self.ring

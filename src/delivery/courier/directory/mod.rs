@@ -165,26 +165,30 @@ impl Directory {
     /// The sessions of an agent that get its messages.
     pub(super) fn of_agent(&self, agent: &AgentKey) -> Vec<Listed> {
         let sessions = self.agents.get(agent);
-        let is_listed = |session: &&Uuid| {
-            self.sessions
-                .get(*session)
-                .is_some_and(|known| known.listed)
-        };
-        let sessions = sessions.into_iter().flatten().filter(is_listed);
-        sessions
-            .filter_map(|session| self.listed(*session))
+        sessions.map_or_else(Vec::new, |sessions| self.listed_of(sessions))
+    }
+
+    fn listed_of(&self, sessions: &[Uuid]) -> Vec<Listed> {
+        let known = sessions
+            .iter()
+            .filter_map(|session| Some((*session, self.sessions.get(session)?)));
+        known
+            .filter(|(_, known)| known.listed)
+            .map(|(session, known)| known.as_listed(session))
             .collect()
     }
 
-    /// The agents of a namespace that have sessions.
-    pub(super) fn agents_of(&self, namespace: &Arc<str>) -> Vec<AgentKey> {
+    /// The agents of a namespace that have sessions, in the order of their names, with those that get
+    /// their messages.
+    pub(super) fn of_namespace(&self, namespace: &Arc<str>) -> Vec<(AgentKey, Vec<Listed>)> {
         let first = AgentKey {
             namespace: Arc::clone(namespace),
             agent: "".into(),
         };
-        let from = self.agents.range(first..).map(|(agent, _)| agent);
-        let of_namespace = from.take_while(|agent| agent.namespace == *namespace);
-        of_namespace.cloned().collect()
+        let from = self.agents.range(first..);
+        from.take_while(|(agent, _)| agent.namespace == *namespace)
+            .map(|(agent, sessions)| (agent.clone(), self.listed_of(sessions)))
+            .collect()
     }
 
     /// Adds a subscriber; false if it is one already.
@@ -245,11 +249,17 @@ impl Directory {
 
     fn listed(&self, session: Uuid) -> Option<Listed> {
         let known = self.sessions.get(&session)?;
-        Some(Listed {
+        Some(known.as_listed(session))
+    }
+}
+
+impl Known {
+    fn as_listed(&self, session: Uuid) -> Listed {
+        Listed {
             session,
-            home: known.home,
-            connected: known.connected,
-        })
+            home: self.home,
+            connected: self.connected,
+        }
     }
 }
 
