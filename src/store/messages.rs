@@ -158,6 +158,10 @@ pub trait Messages {
     /// counts as one that did, should it live on.
     fn note_volatile(&self) -> Answer<()>;
 
+    /// Notes the same of another node, to which such messages are sent: it may end before it has them. Of
+    /// one that is forgotten there is nothing to note.
+    fn note_volatile_of(&self, node: Uuid) -> Answer<()>;
+
     /// Takes back what [`Self::note_volatile`] noted: whatever was in memory only is stored or settled
     /// now, and whoever was to learn of a loss has learned it.
     fn withdraw_volatile(&self) -> Answer<()>;

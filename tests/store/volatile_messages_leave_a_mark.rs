@@ -187,6 +187,23 @@ fn that_other_nodes_see_at_once() {
 }
 
 #[test]
+fn that_senders_leave_for_a_node_they_send_to() {
+    let one = Backend::Postgres.open();
+    let two = one.another_node();
+    let session = Uuid::new_v4();
+    one.say("stored", queue(&alice(), session));
+    // The node may end before it has what is on its way to it.
+    block(two.store.note_volatile_of(one.store.node())).expect("noted");
+    assert_eq!(two.volatile(one.store.node()), Some(true));
+    assert_eq!(two.volatile(two.store.node()), Some(false));
+    assert_eq!(two.resume(&alice(), session).volatile, Some(true));
+    // Nothing is known of a stranger, and nothing is noted.
+    let stranger = Uuid::new_v4();
+    block(two.store.note_volatile_of(stranger)).expect("noted");
+    assert_eq!(two.volatile(stranger), None);
+}
+
+#[test]
 fn that_two_nodes_do_not_both_get() {
     let one = Backend::Postgres.open();
     let (two, three) = (one.another_node(), one.another_node());

@@ -202,7 +202,7 @@ impl Attendance {
     /// crash is told that some may be lost.
     pub fn allow_volatile(&self) -> impl Future<Output = Result<(), StoreError>> + use<> {
         let courier = Rc::clone(&self.courier);
-        async move { courier.note_volatile().await }
+        async move { courier.note_volatile(&[]).await }
     }
 
     /// Has events of a topic delivered, from a position or from now on: the present position, and

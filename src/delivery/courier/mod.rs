@@ -34,6 +34,7 @@ mod events;
 mod letters;
 mod moves;
 mod nodes;
+mod recipients;
 mod send;
 mod stop;
 mod take;

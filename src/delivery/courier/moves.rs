@@ -99,7 +99,12 @@ impl Courier {
         if handed.in_memory.is_empty() {
             return (handed, texts);
         }
-        if noted(self.note_volatile().await, "note messages in memory only").is_err() {
+        if noted(
+            self.note_volatile(&[]).await,
+            "note messages in memory only",
+        )
+        .is_err()
+        {
             // Without the note nobody would know that a later server has lost them.
             handed.in_memory.clear();
             handed.volatile = true;

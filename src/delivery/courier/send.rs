@@ -1,6 +1,6 @@
-//! Sending: who receives a message, the store, and then their queues.
+//! Sending: the store, and then the queues of whoever receives a message.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::directory::{Home, Listed};
 use super::letters::Letter;
 use super::nodes::{Offered, Saying};
+use super::recipients::{Recipient, destinations, nodes_of};
 use super::{Courier, text};
 use crate::config::limits::BUS_ITEMS_MAX;
 use crate::delivery::queue::{Entry, Parcel};
@@ -59,54 +60,6 @@ pub enum SendError {
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// The sessions of one agent that get a copy; its inbox does if there are none.
-type Recipient = (AgentKey, Vec<Listed>);
-
-/// Where a message goes.
-fn destinations(recipients: Vec<Recipient>) -> Vec<Destination> {
-    let mut to = Vec::with_capacity(recipients.len());
-    for (agent, sessions) in recipients {
-        if sessions.is_empty() {
-            to.push(Destination {
-                agent: agent.clone(),
-                session: None,
-                node: None,
-                begun: false,
-            });
-        }
-        for listed in sessions {
-            to.push(Destination {
-                agent: agent.clone(),
-                session: Some(listed.session),
-                node: match listed.home {
-                    Home::Node(node) => Some(node),
-                    Home::Shard(_) => None,
-                },
-                begun: listed.connected,
-            });
-        }
-    }
-    to
-}
-
-/// Adds agents that are here without a session that takes deliveries; `listed` are in the order of their
-/// names, as the answer is.
-fn with_present(mut listed: Vec<Recipient>, present: Vec<AgentKey>) -> Vec<Recipient> {
-    let is_listed = |agent: &AgentKey| {
-        let found = listed.binary_search_by(|(other, _)| other.cmp(agent));
-        found.is_ok()
-    };
-    let mut others: Vec<AgentKey> = present;
-    others.retain(|agent| !is_listed(agent));
-    if !others.is_empty() {
-        others.sort_unstable();
-        others.dedup();
-        listed.extend(others.into_iter().map(|agent| (agent, Vec::new())));
-        listed.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-    }
-    listed
 }
 
 /// One message on its way to its sessions, written once.
@@ -165,7 +118,7 @@ impl Courier {
             let keys = posted.pop().unwrap_or(Err(StoreError::Busy))?;
             self.offer_stored(&sending.message, to, keys);
         } else {
-            self.note_volatile().await?;
+            self.note_volatile(&nodes_of(&recipients)).await?;
             self.offer_volatile(&sending.message, recipients);
         }
         Ok(sent)
@@ -197,7 +150,7 @@ impl Courier {
             (<_>::default(), recipients)
         };
         if !volatile.is_empty() {
-            self.note_volatile().await?;
+            self.note_volatile(&nodes_of(&volatile)).await?;
         }
         let new = NewMessage {
             message: Arc::clone(message),
@@ -212,28 +165,6 @@ impl Courier {
             id: posted.id,
             recipients: posted.recipients as usize,
         })
-    }
-
-    fn recipients(&self, sending: &Sending, present: Vec<AgentKey>) -> Vec<Recipient> {
-        let directory = self.post.directory.lock();
-        let mut recipients: Vec<Recipient> = match &sending.to {
-            Target::Agent(agent) => vec![(agent.clone(), directory.of_agent(agent))],
-            Target::Namespace(namespace) => {
-                with_present(directory.of_namespace(namespace), present)
-            }
-            Target::Topic(namespace, topic) => {
-                let mut by_agent = BTreeMap::<AgentKey, Vec<Listed>>::new();
-                for (agent, listed) in directory.subscribers(namespace, topic) {
-                    by_agent.entry(agent).or_default().push(listed);
-                }
-                by_agent.into_iter().collect()
-            }
-        };
-        let exclude: HashSet<&AgentKey> = sending.exclude.iter().collect();
-        let to_many = !matches!(sending.to, Target::Agent(_));
-        let is_sender = |agent: &AgentKey| to_many && *agent == sending.message.sender;
-        recipients.retain(|(agent, _)| !exclude.contains(agent) && !is_sender(agent));
-        recipients
     }
 
     /// Offers a message that is stored, by the keys of its deliveries: to where the sessions are now,

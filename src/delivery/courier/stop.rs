@@ -147,12 +147,19 @@ impl Courier {
 
     /// Has this run said that it sends messages which are in memory only? Whoever comes while others
     /// wait for that goes on after them, or a sender's messages would overtake each other.
-    pub(super) async fn note_volatile(&self) -> Result<(), StoreError> {
+    /// `nodes` are those that such messages are sent to: one may end before it has them.
+    pub(super) async fn note_volatile(&self, nodes: &[Uuid]) -> Result<(), StoreError> {
         // Those who wait get it in their order, and go on before anybody else runs.
         let _turn = self.noting.lock().await;
         if !self.post.volatile.load(Ordering::Acquire) {
             self.store.note_volatile().await?;
             self.post.volatile.store(true, Ordering::Release);
+        }
+        if let Some(abroad) = &self.post.abroad {
+            for node in nodes.iter().filter(|node| !abroad.is_marked(**node)) {
+                self.store.note_volatile_of(*node).await?;
+                abroad.set_marked(*node);
+            }
         }
         if self.is_sealed() {
             return Err(StoreError::Unavailable("the server is stopping".into()));

@@ -26,7 +26,7 @@ impl Courier {
         let courier = Rc::clone(self);
         tokio::task::spawn_local(async move {
             match noted(
-                courier.note_volatile().await,
+                courier.note_volatile(&[]).await,
                 "note messages in memory only",
             ) {
                 Ok(()) => courier.take(session, agent, entry, from),

@@ -1,6 +1,6 @@
 //! Letters to other nodes, and what is waited for from them, as the shards see it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -32,8 +32,8 @@ pub(in crate::delivery::courier) struct Abroad {
     is_up: AtomicBool,
     /// A letter was dropped since the bus was last there.
     dropped: AtomicBool,
-    /// The nodes that are heard.
-    peers: Mutex<HashSet<Uuid>>,
+    /// The nodes that are heard, and whether the store knows that messages are in their memory only.
+    peers: Mutex<HashMap<Uuid, bool>>,
     /// Agents for whom messages were stored while they were not connected, and when: a session of theirs
     /// that turns up on another node may have looked before.
     absent: Mutex<HashMap<AgentKey, Instant>>,
@@ -66,7 +66,20 @@ impl Abroad {
 
     /// Can a node be reached, as far as is known?
     pub(in crate::delivery::courier) fn reaches(&self, node: Uuid) -> bool {
-        self.is_up() && self.peers.lock().contains(&node)
+        self.is_up() && self.peers.lock().contains_key(&node)
+    }
+
+    /// Does the store know that messages are in the memory of this node only? Of one that is not heard
+    /// nobody asks: what is for its sessions is stored.
+    pub(in crate::delivery::courier) fn is_marked(&self, node: Uuid) -> bool {
+        self.peers.lock().get(&node).copied().unwrap_or(true)
+    }
+
+    /// It does from now on.
+    pub(in crate::delivery::courier) fn set_marked(&self, node: Uuid) {
+        if let Some(is_marked) = self.peers.lock().get_mut(&node) {
+            *is_marked = true;
+        }
     }
 
     fn is_up(&self) -> bool {
@@ -85,7 +98,7 @@ impl Abroad {
     pub(super) fn set_heard(&self, node: Uuid, is_heard: bool) {
         let mut peers = self.peers.lock();
         if is_heard {
-            peers.insert(node);
+            peers.entry(node).or_insert(false);
         } else {
             peers.remove(&node);
         }

@@ -180,6 +180,10 @@ impl Messages for PostgresStore {
         self.write(async move |store: Self| nodes::note_volatile(&store.shard).await)
     }
 
+    fn note_volatile_of(&self, node: Uuid) -> Answer<()> {
+        self.write(async move |store: Self| nodes::note_volatile_of(&store.shard, node).await)
+    }
+
     fn withdraw_volatile(&self) -> Answer<()> {
         self.write(async move |store: Self| nodes::withdraw_volatile(&store.shard).await)
     }

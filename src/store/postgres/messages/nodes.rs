@@ -36,6 +36,16 @@ pub(super) async fn note_volatile(shard: &Shard) -> Result<(), StoreError> {
     say(shard, sql).await
 }
 
+/// Notes that there are messages that are in the memory of `node` only, or will be.
+pub(super) async fn note_volatile_of(shard: &Shard, node: Uuid) -> Result<(), StoreError> {
+    let sql = "UPDATE node SET volatile = true WHERE id = $1 AND NOT volatile";
+    let work = async |transaction: &Transaction<'_>| {
+        let query = Query::new(sql).with(node);
+        transaction.commit(vec![query]).await.map(drop)
+    };
+    shard.pool.transact(Scope::operator(), work).await
+}
+
 /// Takes back that the shard's node has sent messages that are in its memory only.
 pub(super) async fn withdraw_volatile(shard: &Shard) -> Result<(), StoreError> {
     let sql = "UPDATE node SET volatile = false, seen_at = greatest(seen_at, $2) WHERE id = $1";

@@ -218,6 +218,12 @@ impl Messages for SqliteStore {
         })
     }
 
+    fn note_volatile_of(&self, node: Uuid) -> Answer<()> {
+        self.write(0, move |batch| {
+            batch.isolated(|batch| set_volatile(batch.connection, node, true))
+        })
+    }
+
     fn withdraw_volatile(&self) -> Answer<()> {
         let node = self.threads.node;
         self.write(0, move |batch| {
