@@ -12,8 +12,8 @@ mod vault;
 
 use clap::ArgMatches;
 
-use super::client::Failure;
-use super::{Exit, complain, say, text};
+use super::client::{self, Failure};
+use super::{Exit, say, text};
 use crate::domain::{Imported, Record};
 use input::{Input, Line};
 use outfile::Outfile;
@@ -27,29 +27,15 @@ const PAGE_RECORDS_MAX: usize = 200;
 const PAGE_BYTES_MAX: usize = 256 * 1024;
 
 pub(super) fn run(command: &str, matches: &ArgMatches) -> Exit {
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            complain(&error);
-            return Exit::Failure;
-        }
-    };
     let path = text(matches, "path");
-    let done = runtime.block_on(async {
+    client::run(async {
         match command {
             "export" => export(matches, path).await,
             "import" => import(matches, path.unwrap_or("-")).await,
             "backup" => backup(matches, path.unwrap_or_default()).await,
             _ => restore(matches, path.unwrap_or_default()).await,
         }
-    });
-    match done {
-        Ok(()) => Exit::Success,
-        Err(failure) => failure.report(),
-    }
+    })
 }
 
 async fn export(matches: &ArgMatches, path: Option<&str>) -> Result<(), Failure> {

@@ -262,11 +262,6 @@ impl Courier {
             // Of a node that nobody knows any more, nobody knows what it kept in memory.
             None => (Missed::default(), queue.volatile.unwrap_or(true)),
         };
-        let metrics = &self.metrics.delivery;
-        match &handed {
-            Some(_) => metrics.taken_from_nodes.add(1),
-            None => metrics.taken_from_store.add(1),
-        }
         let epoch = self.new_epoch();
         let entered = {
             let mut directory = self.post.directory.lock();
@@ -282,6 +277,11 @@ impl Courier {
         if let Err(home) = entered {
             self.end_claim(session, agent, handed);
             return Ok(self.find_on(home, agent, claim, place).await);
+        }
+        let metrics = &self.metrics.delivery;
+        match &handed {
+            Some(_) => metrics.taken_from_nodes.add(1),
+            None => metrics.taken_from_store.add(1),
         }
         let (owner, now) = (agent.clone(), Timestamp::now());
         self.hub

@@ -202,8 +202,7 @@ impl Courier {
         // The destinations of an agent follow each other.
         for of_agent in to.chunk_by(|one, next| one.agent == next.agent) {
             if !of_agent.iter().any(|destination| destination.begun) {
-                self.post.note_absent(&of_agent[0].agent);
-                self.tell_news(&of_agent[0].agent);
+                self.see_to(&of_agent[0].agent);
             }
         }
     }

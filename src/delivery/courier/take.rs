@@ -55,9 +55,9 @@ impl Courier {
         }
     }
 
-    /// Something came for a session that is absent though its sender took it for connected: another
+    /// Something came for an agent of whom, as far as is known, nobody is connected who gets it: another
     /// session of the agent may be there, here or, as may be told only later, on another node.
-    fn see_to(&self, agent: &AgentKey) {
+    pub(super) fn see_to(&self, agent: &AgentKey) {
         self.post.note_absent(agent);
         self.tell_news(agent);
     }
