@@ -165,7 +165,7 @@ def start(name, core):
     return Process(command, known()[name]["at"], core)
 
 
-def echo_of_bytes(core):
+def echo_of_bytes(core, *flags):
     """The plain TCP echo of the load: the kernel's own ceiling."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    return Process([harness.LOAD, "echo", "--address"], "tcp:/", core)
+    return Process([harness.LOAD, "echo", *flags, "--address"], "tcp:/", core)

@@ -1,5 +1,6 @@
 //! `load echo`: a server that sends every byte back, one thread, one epoll and nothing else. What a
-//! message costs it is what the kernel takes for one read and one write.
+//! message costs it is what the kernel takes for one read and one write. With `--to-others` what comes on
+//! one connection goes to all others: what a broadcast costs before there is a server.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -16,11 +17,15 @@ pub(crate) struct Arguments {
     /// 127.0.0.1:PORT
     #[arg(long)]
     address: SocketAddr,
+    /// Send what comes to all other connections instead
+    #[arg(long)]
+    to_others: bool,
 }
 
 /// A run of the longest scenario is over before.
 const LIFE_MAX: Duration = Duration::from_secs(3_600);
-const CONNECTIONS_MAX: usize = 4_096;
+/// More than the 10,000 receivers of `load fanout`, within the open files that a process is commonly allowed.
+const CONNECTIONS_MAX: usize = 16_384;
 /// All that a closed loop of 64 requests of 1 KiB has in flight.
 const BUFFER_BYTES: usize = 64 << 10;
 const TURN: Duration = Duration::from_millis(500);
@@ -44,11 +49,19 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
             match poller.event(place).0 {
                 LISTENER => accept(&listener, &poller, &mut connections)?,
                 key => {
-                    let alive = connections[key]
+                    let Some(count) = connections[key]
                         .as_mut()
-                        .is_some_and(|stream| echo(stream, &mut buffer).unwrap_or(false));
-                    if !alive {
+                        .and_then(|stream| read(stream, &mut buffer).ok().flatten())
+                    else {
                         connections[key] = None;
+                        continue;
+                    };
+                    if arguments.to_others {
+                        for other in (0..connections.len()).filter(|other| *other != key) {
+                            write(&mut connections[other], &buffer[..count]);
+                        }
+                    } else {
+                        write(&mut connections[key], &buffer[..count]);
                     }
                 }
             }
@@ -79,23 +92,30 @@ fn accept(
     Ok(())
 }
 
-/// Sends back what has come; false when the peer is gone.
-fn echo(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<bool> {
-    let count = match stream.read(buffer) {
-        Ok(0) => return Ok(false),
-        Ok(count) => count,
-        Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
-        Err(error) => return Err(error),
+/// Bytes that have come; none when the peer is gone.
+fn read(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    match stream.read(buffer) {
+        Ok(0) => Ok(None),
+        Ok(count) => Ok(Some(count)),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Some(0)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Sends it all, unless the peer is gone.
+fn write(place: &mut Option<TcpStream>, mut rest: &[u8]) {
+    let Some(stream) = place else {
+        return;
     };
-    let mut rest = &buffer[..count];
     while !rest.is_empty() {
         match stream.write(rest) {
-            Ok(0) => return Ok(false),
-            Ok(sent) => rest = &rest[sent..],
+            Ok(sent) if sent > 0 => rest = &rest[sent..],
             // The loads of this tool read as they write, so a full socket empties at once.
             Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::yield_now(),
-            Err(error) => return Err(error),
+            Ok(_) | Err(_) => {
+                *place = None;
+                return;
+            }
         }
     }
-    Ok(true)
 }

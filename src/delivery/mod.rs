@@ -13,7 +13,7 @@ mod session;
 
 pub use changes::{Change, Changes, Happened, Inbox, News};
 pub use exchange::{AskError, Asks, Exchange};
-pub use outlet::{INTERRUPT, Order, Outgoing, Outlet};
+pub use outlet::{Delivery, INTERRUPT, Order, Outgoing, Outlet};
 pub use registry::{Presence, Registry, Seen};
 pub use running::Running;
 pub use session::{Kept, Session, Transport};

@@ -2,11 +2,14 @@
 //! changes, requests of ours.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io::Write;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use super::queue::Parcel;
 use crate::config::limits::{OUTGOING_BYTES_MAX, QUEUED_BYTES_MAX};
 
 /// Where tasks leave messages, and what wakes whoever sends them. A shard has one for all its
@@ -14,7 +17,7 @@ use crate::config::limits::{OUTGOING_BYTES_MAX, QUEUED_BYTES_MAX};
 #[derive(Debug)]
 pub struct Outgoing {
     messages: RefCell<Vec<(u64, Vec<u8>)>>,
-    orders: RefCell<Vec<(u64, Order)>>,
+    orders: RefCell<VecDeque<(u64, Order)>>,
     bytes: Cell<usize>,
     bytes_max: usize,
     dropped: Cell<u64>,
@@ -24,10 +27,44 @@ pub struct Outgoing {
 /// What is done for a WebSocket besides sending it messages that may be dropped.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Order {
+    /// A message is sent.
+    Send(Vec<u8>),
     /// A delivery is sent.
-    Deliver(Vec<u8>),
+    Deliver(Delivery),
     /// It is closed with this code and reason.
     Close(u16, &'static str),
+}
+
+/// A message on its way to one session. It is written where it is sent, for the text is the same for all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// The epoch of its session.
+    pub epoch: u64,
+    /// Its place in the epoch.
+    pub seq: u64,
+    /// Which delivery of the message it is, from 1.
+    pub number: u32,
+    /// The message.
+    pub parcel: Arc<Parcel>,
+}
+
+impl Delivery {
+    /// Appends it as `notifications/delivery`.
+    pub fn write_to(&self, out: &mut Vec<u8>) {
+        let Self {
+            epoch, seq, number, ..
+        } = self;
+        let text = &self.parcel.text;
+        out.reserve(text.len() + 160);
+        // Writing into memory cannot fail.
+        let _ = write!(
+            out,
+            r#"{{"jsonrpc":"2.0","method":"notifications/delivery","params":{{"epoch":{epoch},"seq":{seq},"delivery":{number},"#
+        );
+        // The members without the brace that opens them.
+        out.extend_from_slice(text.get(1..).unwrap_or(b"}"));
+        out.push(b'}');
+    }
 }
 
 impl Outgoing {
@@ -66,9 +103,14 @@ impl Outgoing {
         self.bytes.set(0);
     }
 
+    /// Leaves a message that is not to be dropped.
+    pub fn send(&self, key: u64, message: Vec<u8>) {
+        self.order(key, Order::Send(message));
+    }
+
     /// Leaves a delivery. It is not bounded here: a session's window bounds it.
-    pub fn deliver(&self, key: u64, message: Vec<u8>) {
-        self.order(key, Order::Deliver(message));
+    pub fn deliver(&self, key: u64, delivery: Delivery) {
+        self.order(key, Order::Deliver(delivery));
     }
 
     /// Has a connection closed, after what was left for it before.
@@ -77,13 +119,15 @@ impl Outgoing {
     }
 
     fn order(&self, key: u64, order: Order) {
-        self.orders.borrow_mut().push((key, order));
+        self.orders.borrow_mut().push_back((key, order));
         self.wake.notify_one();
     }
 
-    /// Takes deliveries and closes, oldest first, into an empty vector.
-    pub fn take_orders(&self, into: &mut Vec<(u64, Order)>) {
-        std::mem::swap(&mut *self.orders.borrow_mut(), into);
+    /// Takes deliveries and closes, oldest first and at most so many.
+    pub fn take_orders(&self, into: &mut Vec<(u64, Order)>, count_max: usize) {
+        let mut orders = self.orders.borrow_mut();
+        let count = orders.len().min(count_max);
+        into.extend(orders.drain(..count));
     }
 
     /// Messages that found no room since the last time this was asked.

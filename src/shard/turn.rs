@@ -13,6 +13,10 @@ use crate::net::{Backend, Event, Lease, Receive, Token};
 /// Bytes of one send. A peer that takes none of them for 30 s is stuck; a slow one still moves.
 const SEND_BYTES_MAX: usize = 256 * 1024;
 
+/// Deliveries that one turn sends. A broadcast to thousands goes in portions: the buffers of one are used again
+/// for the next while they are in the cache, and others are answered in between.
+const ORDERS_PER_TURN: usize = 256;
+
 /// The parts of a shard that serving one of its connections needs.
 macro_rules! desk {
     ($shard:expr, $now:expr) => {
@@ -138,7 +142,7 @@ impl<B: Backend> Shard<B> {
     /// Deliveries, which a session's window bounds, and connections that are to be closed.
     fn take_orders(&mut self, now: Tick) -> bool {
         let mut orders = std::mem::take(&mut self.orders);
-        self.outgoing.take_orders(&mut orders);
+        self.outgoing.take_orders(&mut orders, ORDERS_PER_TURN);
         let any = !orders.is_empty();
         for (key, order) in orders.drain(..) {
             let token = Token::from_key(key);
@@ -149,7 +153,8 @@ impl<B: Backend> Shard<B> {
                 connection.out = Self::spare_buffer(&mut self.spare);
             }
             match order {
-                Order::Deliver(message) => connection.push(&message, &mut desk!(self, now)),
+                Order::Send(message) => connection.push(&message, &mut desk!(self, now)),
+                Order::Deliver(delivery) => connection.deliver(&delivery, &mut desk!(self, now)),
                 Order::Close(code, reason) => connection.close(code, reason, now),
             }
             self.touch(token);

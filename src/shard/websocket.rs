@@ -8,6 +8,7 @@ use super::connection::{Closing, Codec, Connection, Phase};
 use super::outbox::{Finished, Outbox};
 use super::timers::Tick;
 use crate::config::limits::INLINE_DEFLATE_BYTES_MAX;
+use crate::delivery::Delivery;
 use crate::delivery::courier::closing;
 use crate::dispatch::{Dispatcher, Reply};
 use crate::framing::websocket::deflate::{self, Params};
@@ -131,6 +132,17 @@ impl Connection {
         if let Phase::Open(open) = &self.phase {
             let out = &mut self.out;
             deflate::write(out, OpCode::Text, message, open.deflate, desk.pool);
+            self.clock.message = desk.now;
+            sent(&open.codec, desk);
+        }
+    }
+
+    /// Queues a delivery.
+    pub(super) fn deliver(&mut self, delivery: &Delivery, desk: &mut Desk<'_>) {
+        if let Phase::Open(open) = &self.phase {
+            let mark = frame::begin(&mut self.out, OpCode::Text);
+            delivery.write_to(&mut self.out);
+            deflate::finish(mark, &mut self.out, open.deflate, desk.pool);
             self.clock.message = desk.now;
             sent(&open.codec, desk);
         }

@@ -1,7 +1,11 @@
 //! `load fanout`: one broadcast to many sessions, again and again, in memory only and durable in turn.
 //!
-//! Measured is the server's CPU clock from before the send until the last session has the message. The
+//! Measured is the server's CPU clock from before the send until it stands still; the receivers look then,
+//! and every one has to have the message. If they looked at once they would run beside the server on what may
+//! be the other thread of its core, and waking them would be the sender's CPU: a network spares it both. The
 //! same is measured for as long while nothing is sent.
+//!
+//! An address `tcp://` is that of `load echo --to-others`: what the same sends cost with no server.
 
 use std::time::{Duration, Instant};
 
@@ -9,34 +13,36 @@ use anyhow::ensure;
 use clap::Args;
 use serde::Serialize;
 
-use super::peer;
+use super::{floor, peer};
 use crate::connection::{Dial, Event};
 use crate::cpu::CpuClock;
 use crate::fleet::Fleet;
 use crate::report::{self, Faults, rounded};
-use crate::target::Target;
+use crate::target::{Target, Transport};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// ws://127.0.0.1:PORT/PATH
+    /// ws://127.0.0.1:PORT/PATH, or tcp://127.0.0.1:PORT
     #[arg(long)]
-    url: Target,
+    pub(super) url: Target,
     /// Sessions that receive
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
-    sessions: u32,
+    pub(super) sessions: u32,
     /// Broadcasts of each kind
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
-    rounds: u32,
-    /// Bytes of a body
+    pub(super) rounds: u32,
+    /// Bytes of a body; of all that is sent to a connection if it is plain TCP
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(32..=65_536))]
-    body: u32,
+    pub(super) body: u32,
     #[arg(long)]
-    server_pid: u32,
+    pub(super) server_pid: u32,
 }
 
 #[derive(Serialize)]
 struct Report {
     sessions: usize,
+    /// Of a delivery, with the head of its frame.
+    frame_bytes: usize,
     volatile: Vec<Round>,
     durable: Vec<Round>,
     #[serde(flatten)]
@@ -49,27 +55,33 @@ struct Round {
     /// Sessions that had it, and had acknowledged it in the end.
     received: usize,
     acknowledged: u64,
-    /// Until the last session had it.
+    /// Until the server had sent it to the last session, and with the time in which nothing follows.
     server_cpu_ms: f64,
     wall_ms: f64,
     own_cpu_ms: f64,
     /// Of the acknowledgements, one for each session.
     acks_server_cpu_ms: f64,
-    /// In as much time as until the last session had it, with nothing to do.
+    /// In as much time, with nothing to do.
     idle_server_cpu_ms: f64,
 }
 
 /// Acknowledgements that wait for their answers: what the store takes at once is bounded, and thousands
 /// that come at the same time are told to try again.
 const ACKS_WAITING_MAX: usize = 512;
-const ROUND_SECONDS_MAX: u64 = 30;
-const CLOSE_SECONDS_MAX: u64 = 20;
+pub(super) const ROUND_SECONDS_MAX: u64 = 30;
+pub(super) const CLOSE_SECONDS_MAX: u64 = 20;
 /// New sessions are filled from the store; a quiet server is one that is done with that.
 const SETTLE: Duration = Duration::from_secs(3);
 /// Between two rounds.
-const PAUSE: Duration = Duration::from_millis(300);
+pub(super) const PAUSE: Duration = Duration::from_millis(300);
+
+/// The head of a frame of 126 to 65,535 bytes (RFC 6455, 5.2).
+const FRAME_HEAD_BYTES: usize = 4;
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
+    if arguments.url.transport == Transport::Tcp {
+        return floor::run(arguments);
+    }
     let sessions = arguments.sessions as usize;
     let mut fleet = Fleet::dialled(sessions + 1, Dial::PEER)?;
     peer::open(&mut fleet, &arguments.url, sessions + 1, |index| {
@@ -82,6 +94,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         arguments,
         server: CpuClock::of(arguments.server_pid)?,
         sent: 0,
+        frame_bytes: 0,
     };
     let (mut volatile, mut durable) = (Vec::new(), Vec::new());
     for _ in 0..arguments.rounds {
@@ -94,6 +107,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let whole = volatile.iter().chain(&durable).all(is_whole) && faults.none();
     report::print(&Report {
         sessions,
+        frame_bytes: crowd.frame_bytes,
         volatile,
         durable,
         faults,
@@ -101,8 +115,35 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     Ok(whole)
 }
 
+/// A step of waiting, and CPU time in it that is not work: a timer, a tick.
+const STEP: Duration = Duration::from_millis(5);
+const STILL_NS: u64 = 100_000;
+/// Steps without work after which none is to come: a disk may take a while to have a message.
+const STILL_STEPS: u32 = 20;
+
+/// Waits until a process has nothing to do any more; its CPU time then.
+pub(super) fn until_quiet(server: &CpuClock) -> anyhow::Result<u64> {
+    let deadline = Instant::now() + Duration::from_secs(ROUND_SECONDS_MAX);
+    let (mut still, mut latest) = (0, server.nanoseconds()?);
+    while still < STILL_STEPS {
+        ensure!(
+            Instant::now() < deadline,
+            "the server does not come to rest"
+        );
+        std::thread::sleep(STEP);
+        let now = server.nanoseconds()?;
+        still = if now - latest < STILL_NS {
+            still + 1
+        } else {
+            0
+        };
+        latest = now;
+    }
+    Ok(latest)
+}
+
 /// Reads, for so long, what is not expected to come.
-fn quiet(fleet: &mut Fleet, time: Duration, faults: &mut Faults) -> anyhow::Result<()> {
+pub(super) fn quiet(fleet: &mut Fleet, time: Duration, faults: &mut Faults) -> anyhow::Result<()> {
     fleet.run_for(time, |index, event, _, _| {
         match event {
             Event::Closed(reason) => faults.add(|| format!("connection {index}: {reason}")),
@@ -119,6 +160,8 @@ struct Crowd<'a> {
     server: CpuClock,
     /// Broadcasts so far; the latest place of every session.
     sent: u64,
+    /// Of the latest delivery.
+    frame_bytes: usize,
 }
 
 impl Crowd<'_> {
@@ -139,6 +182,8 @@ impl Crowd<'_> {
         let (cpu, own) = (self.server.nanoseconds()?, CpuClock::OWN.nanoseconds()?);
         let start = Instant::now();
         fleet.write(sessions, |out| out.text(&request))?;
+        let cpu = until_quiet(&self.server)? - cpu;
+        let wall = start.elapsed();
         fleet.run_until(ROUND_SECONDS_MAX, |index, event, _, _| {
             let fault = match event {
                 Event::Text(answer) if index == sessions => {
@@ -154,6 +199,7 @@ impl Crowd<'_> {
                     {
                         has[index] = true;
                         received += 1;
+                        self.frame_bytes = text.len() + FRAME_HEAD_BYTES;
                         None
                     }
                     _ => Some(String::from_utf8_lossy(text).into_owned()),
@@ -166,11 +212,7 @@ impl Crowd<'_> {
             }
             (received == sessions && answered) || !faults.none()
         })?;
-        let wall = start.elapsed();
-        let (cpu, own) = (
-            self.server.nanoseconds()? - cpu,
-            CpuClock::OWN.nanoseconds()? - own,
-        );
+        let own = CpuClock::OWN.nanoseconds()? - own;
         ensure!(
             received == sessions,
             "{received} of {sessions} have it: {:?}",

@@ -2,6 +2,7 @@
 
 pub(crate) mod fanout;
 pub(crate) mod flood;
+mod floor;
 pub(crate) mod hold;
 pub(crate) mod pairs;
 mod peer;

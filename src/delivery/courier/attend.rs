@@ -103,7 +103,7 @@ impl Courier {
     pub fn welcome(&self, attendance: &Attendance, tokens: &ResumeTokens) {
         let token = attendance.token(tokens);
         let welcome = text::welcome(attendance, &token, self.terms);
-        self.outgoing.deliver(attendance.place.key, welcome);
+        self.outgoing.send(attendance.place.key, welcome);
     }
 
     /// What a client of a session that takes no deliveries yet is told, as a JSON object: it may turn

@@ -13,6 +13,7 @@ use super::nodes::{Abroad, Saying};
 use super::{Place, Said};
 use crate::delivery::events::Events;
 use crate::delivery::hub::Resumed;
+use crate::delivery::outlet::Delivery;
 use crate::delivery::queue::{Entry, Parcel};
 use crate::domain::AgentKey;
 use crate::store::StoreError;
@@ -56,8 +57,8 @@ pub(super) enum Letter {
     },
     /// Deliveries were settled for a whole agent.
     Withdraw { session: Uuid, keys: Vec<i64> },
-    /// A message for a connection of that shard.
-    Out { key: u64, message: Vec<u8> },
+    /// A delivery for a connection of that shard.
+    Out { key: u64, delivery: Delivery },
     /// A connection of that shard has lost its session.
     Fence { key: u64 },
     /// A session is to look into the store for what it may have missed.

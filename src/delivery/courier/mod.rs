@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::hub::{Effect, Hub};
-use super::outlet::Outgoing;
+use super::outlet::{Delivery, Outgoing};
 use crate::domain::{AgentKey, Timestamp};
 use crate::store::{Store, StoreError};
 use crate::telemetry::ShardMetrics;
@@ -186,13 +186,17 @@ impl Courier {
                 delivery,
                 parcel,
             } => {
-                let message = text::delivery(epoch, seq, delivery, &parcel);
-                if connection.shard == self.shard {
-                    self.outgoing.deliver(connection.key, message);
+                let Place { shard, key } = connection;
+                let delivery = Delivery {
+                    epoch,
+                    seq,
+                    number: delivery,
+                    parcel,
+                };
+                if shard == self.shard {
+                    self.outgoing.deliver(key, delivery);
                 } else {
-                    let key = connection.key;
-                    self.post
-                        .leave(connection.shard, Letter::Out { key, message });
+                    self.post.leave(shard, Letter::Out { key, delivery });
                 }
             }
             Effect::Fence(Place { shard, key }) if shard == self.shard => {
@@ -270,7 +274,7 @@ impl Courier {
                 for_good,
             } => self.lost_here(session, place, for_good),
             Letter::Withdraw { session, keys } => self.hub.borrow_mut().withdraw(session, keys),
-            Letter::Out { key, message } => self.outgoing.deliver(key, message),
+            Letter::Out { key, delivery } => self.outgoing.deliver(key, delivery),
             Letter::Fence { key } => self.outgoing.close(key, FENCED, FENCED_REASON),
             Letter::Ring(session) => self.ring(session),
             Letter::CatchUp { volatile } => self.hub.borrow_mut().catch_up(volatile),

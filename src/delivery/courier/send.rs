@@ -62,10 +62,16 @@ pub enum SendError {
     Store(#[from] StoreError),
 }
 
+/// Sessions of this shard to which a message is offered before they are looked at: few enough for what is
+/// touched of each to be in the cache still.
+const OFFERED_MAX: usize = 64;
+
 /// One message on its way to its sessions, written once.
 struct Round<'a> {
     message: &'a Message,
     parcel: Arc<Parcel>,
+    /// Sessions of this shard that were offered it since they were looked at.
+    offered: usize,
     /// Deliveries to sessions of other nodes.
     abroad: BTreeMap<Uuid, Vec<Offered>>,
 }
@@ -75,6 +81,7 @@ impl<'a> Round<'a> {
         Self {
             message,
             parcel: text::parcel(message),
+            offered: 0,
             abroad: BTreeMap::new(),
         }
     }
@@ -241,7 +248,14 @@ impl Courier {
             from: None,
         };
         match home {
-            Home::Shard(shard) if shard == self.shard => self.read(letter),
+            Home::Shard(shard) if shard == self.shard => {
+                self.read(letter);
+                round.offered += 1;
+                if round.offered == OFFERED_MAX {
+                    round.offered = 0;
+                    self.turn();
+                }
+            }
             Home::Shard(shard) => self.post.leave(shard, letter),
             Home::Node(node) => {
                 let offered = Offered {

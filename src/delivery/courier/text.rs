@@ -1,6 +1,5 @@
 //! Messages as `tmws.v1` sends them.
 
-use std::io::Write;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -91,20 +90,6 @@ pub(super) fn message(parcel: &Parcel) -> Option<Message> {
         correlation_id: written.correlation_id,
         body: written.body,
     })
-}
-
-/// A delivery to one session.
-pub(super) fn delivery(epoch: u64, seq: u64, delivery: u32, parcel: &Parcel) -> Vec<u8> {
-    let mut out = Vec::with_capacity(parcel.text.len() + 160);
-    // Writing into memory cannot fail.
-    let _ = write!(
-        out,
-        r#"{{"jsonrpc":"2.0","method":"notifications/delivery","params":{{"epoch":{epoch},"seq":{seq},"delivery":{delivery},"#
-    );
-    // The members without the brace that opens them.
-    out.extend_from_slice(parcel.text.get(1..).unwrap_or(b"}"));
-    out.push(b'}');
-    out
 }
 
 #[derive(Serialize)]

@@ -30,7 +30,7 @@ pub(super) struct Sums {
 
 impl Sums {
     /// Takes in what a session has counted and has now.
-    fn note<C>(&mut self, held: &mut Held<C>) {
+    pub(super) fn note<C>(&mut self, held: &mut Held<C>) {
         let (tally, levels) = (held.queue().tally(), held.levels());
         self.counts.tally += tally - std::mem::replace(&mut held.shown.0, tally);
         let before = std::mem::replace(&mut held.shown.1, levels);

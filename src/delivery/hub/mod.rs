@@ -39,6 +39,10 @@ pub use volatile::{Among, Volatile};
 /// Pause before the store is asked again to fill or to close a queue.
 const RETRY_MS: u64 = 1_000;
 
+/// By session. Ids of sessions are random and our own, and a broadcast looks thousands of them up: so the hash
+/// is a quick one.
+pub(super) type Sessions<T> = HashMap<Uuid, T, foldhash::fast::RandomState>;
+
 /// What is to be done for the sessions of a hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect<C> {
@@ -112,7 +116,7 @@ pub struct Resumed {
 /// Sessions that began on one shard. `C` names a connection, on whatever shard.
 #[derive(Debug)]
 pub struct Hub<C> {
-    sessions: HashMap<Uuid, Held<C>>,
+    sessions: Sessions<Held<C>>,
     /// When sessions want to be looked at; an entry that is not its session's latest is void.
     timers: BinaryHeap<Reverse<(Timestamp, Uuid)>>,
     /// Sessions in which something has happened.
@@ -129,7 +133,7 @@ impl<C: Copy + PartialEq> Hub<C> {
     /// A hub whose sessions may come back within `window_ms`.
     pub fn new(window_ms: u64) -> Self {
         Self {
-            sessions: HashMap::new(),
+            sessions: HashMap::default(),
             timers: BinaryHeap::new(),
             dirty: Vec::new(),
             effects: Vec::new(),

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use uuid::Uuid;
 
 use super::super::queue::Action;
-use super::held::Stage;
+use super::held::{Held, Stage};
 use super::{Effect, Hub, Request};
 use crate::domain::Timestamp;
 
@@ -27,40 +27,50 @@ impl<C: Copy + PartialEq> Hub<C> {
         let mut dirty = std::mem::take(&mut self.dirty);
         for session in dirty.drain(..) {
             self.look_at(session, now);
-            self.note(session);
         }
         self.dirty = dirty;
         effects.append(&mut self.effects);
     }
 
     pub(super) fn look_at(&mut self, session: Uuid, now: Timestamp) {
+        let Some(held) = self.sessions.get(&session) else {
+            return;
+        };
+        let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
+        let (asks_again, may_end) = (is_due(held.again), held.ends.is_some());
+        if asks_again {
+            self.ask_again(session);
+        }
+        if may_end {
+            self.end_if_due(session, now);
+        }
         let Some(held) = self.sessions.get_mut(&session) else {
             return;
         };
-        if held.again.is_some_and(|again| again <= now) {
-            held.again = None;
-            if held.stage == Stage::Waiting {
-                self.start(session);
-            } else {
-                self.refill(session);
+        if held.stage != Stage::Ending {
+            held.queue.poll(now, &mut self.actions);
+            let wake = [held.queue.wake_at(), held.ends, held.again];
+            if let Some(at) = wake.into_iter().flatten().min()
+                && held.timer.is_none_or(|timer| at < timer)
+            {
+                held.timer = Some(at);
+                self.timers.push(Reverse((at, session)));
             }
+            carry_out(session, held, &mut self.actions, &mut self.effects);
         }
-        self.end_if_due(session, now);
+        self.sums.note(held);
+    }
+
+    fn ask_again(&mut self, session: Uuid) {
         let Some(held) = self.sessions.get_mut(&session) else {
             return;
         };
-        if held.stage == Stage::Ending {
-            return;
+        held.again = None;
+        if held.stage == Stage::Waiting {
+            self.start(session);
+        } else {
+            self.refill(session);
         }
-        held.queue.poll(now, &mut self.actions);
-        let wake = [held.queue.wake_at(), held.ends, held.again];
-        if let Some(at) = wake.into_iter().flatten().min()
-            && held.timer.is_none_or(|timer| at < timer)
-        {
-            held.timer = Some(at);
-            self.timers.push(Reverse((at, session)));
-        }
-        self.carry_out(session);
     }
 
     pub(super) fn end_if_due(&mut self, session: Uuid, now: Timestamp) {
@@ -90,43 +100,49 @@ impl<C: Copy + PartialEq> Hub<C> {
 
     /// Turns what the queue of a session wants into effects.
     pub(super) fn carry_out(&mut self, session: Uuid) {
-        let Some(held) = self.sessions.get(&session) else {
-            self.actions.clear();
-            return;
-        };
-        let epoch = held.epoch;
-        let connection = held.connection;
-        for action in self.actions.drain(..) {
-            let request = match action {
-                Action::Send {
-                    seq,
-                    delivery,
-                    parcel,
-                } => {
-                    self.effects
-                        .extend(connection.map(|connection| Effect::Send {
-                            connection,
-                            epoch,
-                            seq,
-                            delivery,
-                            parcel,
-                        }));
-                    continue;
-                }
-                Action::Count(keys) => Request::Count(keys),
-                Action::Load(keys) => Request::Load(keys),
-                Action::Bury(dead) => Request::Bury(dead),
-            };
-            self.effects.push(Effect::Ask {
-                session,
-                epoch,
-                request,
-            });
+        match self.sessions.get(&session) {
+            Some(held) => carry_out(session, held, &mut self.actions, &mut self.effects),
+            None => self.actions.clear(),
         }
     }
 
     /// When [`Self::poll`] is to be called at the latest.
     pub fn wake_at(&self) -> Option<Timestamp> {
         self.timers.peek().map(|Reverse((at, _))| *at)
+    }
+}
+
+fn carry_out<C: Copy>(
+    session: Uuid,
+    held: &Held<C>,
+    actions: &mut Vec<Action>,
+    effects: &mut Vec<Effect<C>>,
+) {
+    let epoch = held.epoch;
+    for action in actions.drain(..) {
+        let request = match action {
+            Action::Send {
+                seq,
+                delivery,
+                parcel,
+            } => {
+                effects.extend(held.connection.map(|connection| Effect::Send {
+                    connection,
+                    epoch,
+                    seq,
+                    delivery,
+                    parcel,
+                }));
+                continue;
+            }
+            Action::Count(keys) => Request::Count(keys),
+            Action::Load(keys) => Request::Load(keys),
+            Action::Bury(dead) => Request::Bury(dead),
+        };
+        effects.push(Effect::Ask {
+            session,
+            epoch,
+            request,
+        });
     }
 }

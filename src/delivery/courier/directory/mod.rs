@@ -47,7 +47,7 @@ struct Known {
 /// The sessions. It is locked for moments only, and never while anything waits.
 #[derive(Debug, Default)]
 pub(super) struct Directory {
-    sessions: HashMap<Uuid, Known>,
+    sessions: HashMap<Uuid, Known, foldhash::fast::RandomState>,
     agents: BTreeMap<AgentKey, Vec<Uuid>>,
     /// Subscribers by namespace and topic.
     topics: HashMap<(Arc<str>, Box<str>), BTreeSet<Uuid>>,
