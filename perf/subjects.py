@@ -20,7 +20,8 @@ def chosen(names):
 
 
 def begin(scenario, subject, core):
-    """The server that a subject is measured on."""
+    """The server that a subject is measured on; a scenario about several cores does not pin it to one."""
+    core = core if scenario.get("pin", True) else None
     if (rival := subject.get("rival")) == "bytes":
         return rivalry.echo_of_bytes(core)
     if rival:

@@ -11,6 +11,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::connection::Event;
+use crate::cpu::CpuClock;
 use crate::fleet::Fleet;
 use crate::jsonrpc;
 use crate::memory::Memory;
@@ -39,6 +40,8 @@ struct Report {
     /// Growth of resident memory per connection over the second half.
     rss_bytes_per_further_connection: i64,
     open_and_initialize_seconds: f64,
+    /// Server CPU of a connection's upgrade and `initialize`.
+    open_server_cpu_us: f64,
     before: Memory,
     half: Memory,
     all: Memory,
@@ -61,13 +64,15 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let mut faults = Faults::default();
 
     let before = Memory::of(pid)?;
-    let start = Instant::now();
+    let server = CpuClock::of(pid)?;
+    let (start, cpu) = (Instant::now(), server.nanoseconds()?);
     open(&mut fleet, &arguments.url, connections / 2)?;
-    let mut opening = start.elapsed();
+    let (mut opening, mut opening_cpu) = (start.elapsed(), server.nanoseconds()? - cpu);
     let half = settled(&mut fleet, pid, &mut faults)?;
-    let start = Instant::now();
+    let (start, cpu) = (Instant::now(), server.nanoseconds()?);
     open(&mut fleet, &arguments.url, connections)?;
     opening += start.elapsed();
+    opening_cpu += server.nanoseconds()? - cpu;
     let all = settled(&mut fleet, pid, &mut faults)?;
     let pings_answered = ping(&mut fleet, &mut faults)?;
     fleet.close(WAVE_SECONDS_MAX)?;
@@ -87,6 +92,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         ),
         rss_bytes_per_further_connection: per(all.rss_bytes, half.rss_bytes, further),
         open_and_initialize_seconds: report::rounded(opening.as_secs_f64()),
+        open_server_cpu_us: report::rounded(opening_cpu as f64 / 1e3 / connections as f64),
         before,
         half,
         all,
