@@ -4,5 +4,5 @@ pub(crate) mod fanout;
 pub(crate) mod flood;
 pub(crate) mod hold;
 pub(crate) mod pairs;
-mod peer;
+pub(crate) mod peer;
 pub(crate) mod resume;
