@@ -118,7 +118,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
 }
 
 fn is_abandoned(index: usize) -> bool {
-    index % ABANDONED_EVERY == 0
+    index.is_multiple_of(ABANDONED_EVERY)
 }
 
 /// The one request of a client: its earlier session if it is to come back, or a call.
@@ -141,7 +141,7 @@ fn request(index: usize, before: Option<&Welcome>) -> Vec<u8> {
 }
 
 fn comes_back(index: usize) -> bool {
-    index % 2 == 0
+    index.is_multiple_of(2)
 }
 
 /// Whether an answer is right; the session that it brings back, if it was to a resume.

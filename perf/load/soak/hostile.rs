@@ -5,12 +5,12 @@
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
+use parking_lot::Mutex;
 use serde::Serialize;
 use socket2::SockRef;
 
@@ -81,13 +81,15 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
                     thread::sleep(due.saturating_duration_since(Instant::now()));
                     let wrong = &wrongs[number as usize % wrongs.len()];
                     let done = commit(arguments, host, wrong);
-                    note(report, |report| match done {
+                    let mut report = report.lock();
+                    match done {
                         Ok(()) => {
                             *report.wrongs.entry(wrong.name).or_default() += 1;
                             report.done += 1;
                         }
                         Err(error) => report.faults.add(|| format!("{}: {error:#}", wrong.name)),
-                    });
+                    }
+                    drop(report);
                     number += u64::from(THREADS);
                 }
             });
@@ -96,28 +98,21 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         scope.spawn(move || {
             while arguments.halves > 0 && Instant::now() < end {
                 let done = halves(arguments, host, end);
-                note(report, |report| match done {
+                let mut report = report.lock();
+                match done {
                     Ok((ended, given_up)) => {
                         report.halves_ended += ended;
                         report.halves_given_up += given_up;
                     }
                     Err(error) => report.faults.add(|| format!("half a head: {error:#}")),
-                });
+                }
             }
         });
     });
-    let mut report = report
-        .into_inner()
-        .map_err(|_| anyhow::anyhow!("a thread"))?;
+    let mut report = report.into_inner();
     report.seconds = rounded(start.elapsed().as_secs_f64());
     report::print(&report)?;
     Ok(report.faults.none() && report.done > 0)
-}
-
-fn note(report: &Mutex<Report>, what: impl FnOnce(&mut Report)) {
-    if let Ok(mut report) = report.lock() {
-        what(&mut report);
-    }
 }
 
 fn connect(arguments: &Arguments) -> anyhow::Result<TcpStream> {
