@@ -137,8 +137,10 @@ class Server:
         self.scratch.cleanup()
 
 
-def start_load(*words, core=None, quiet=False):
+def start_load(*words, core=None, quiet=False, nice=0):
     command = pinned(core, [LOAD, *map(str, words)])
+    if nice:
+        command = ["nice", "-n", str(nice), *command]
     remember(command)
     if not quiet:
         say("$", shlex.join(command))

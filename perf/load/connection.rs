@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Read};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::http::Head;
 use crate::outbox::{Outbox, Wrapping};
@@ -52,6 +52,17 @@ impl Dial {
         socket.connect_timeout(&address.into(), CONNECT_SECONDS_MAX)?;
         Ok(socket.into())
     }
+}
+
+/// How a client leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    /// It says so (1000), then closes.
+    Closed,
+    /// It closes without a word.
+    Dropped,
+    /// Its side forgets the connection: what is on its way is lost.
+    Reset,
 }
 
 /// What happened on a connection.
@@ -121,6 +132,19 @@ impl Connection {
             wire,
             waits_for_room: false,
         })
+    }
+
+    /// The end of it, as far as the client is concerned.
+    pub(crate) fn leave(mut self, leaving: Leaving) -> io::Result<()> {
+        match leaving {
+            Leaving::Closed => {
+                self.out.frame(frame::CLOSE, &1000_u16.to_be_bytes());
+                self.out.flush(&self.stream)?;
+            }
+            Leaving::Dropped => {}
+            Leaving::Reset => SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))?,
+        }
+        Ok(())
     }
 
     /// Whether an `Open` is to come.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use crate::connection::{Connection, Dial, Event};
+use crate::connection::{Connection, Dial, Event, Leaving};
 use crate::outbox::Outbox;
 use crate::poller::Poller;
 use crate::target::Target;
@@ -109,14 +109,7 @@ impl Fleet {
             let mut opening = 0;
             for _ in 0..wave {
                 let index = self.connections.len();
-                let connection =
-                    Connection::begin(self.dial, target, &headers(index), index as u32)
-                        .with_context(|| format!("connection {index}"))?;
-                opening += usize::from(connection.opening());
-                self.poller.add(&connection.stream, index)?;
-                self.connections.push(Some(connection));
-                self.alive += 1;
-                self.flush(index)?;
+                opening += usize::from(self.open_one(target, &headers(index))?);
             }
             if opening == 0 {
                 continue;
@@ -140,6 +133,50 @@ impl Fleet {
             }
         }
         Ok(())
+    }
+
+    /// Begins one more connection; whether an `Open` is to come of it.
+    pub(crate) fn open_one(&mut self, target: &Target, headers: &str) -> anyhow::Result<bool> {
+        self.connections.push(None);
+        self.begin(self.connections.len() - 1, target, headers)
+    }
+
+    /// Leaves a connection, if it still lives, and begins another in its place.
+    pub(crate) fn replace(
+        &mut self,
+        index: usize,
+        target: &Target,
+        headers: &str,
+        leaving: Leaving,
+    ) -> anyhow::Result<()> {
+        if let Some(connection) = self.connections[index].take() {
+            self.alive -= 1;
+            connection.leave(leaving)?;
+        }
+        self.begin(index, target, headers)?;
+        Ok(())
+    }
+
+    /// Leaves all connections.
+    pub(crate) fn leave(&mut self, leaving: Leaving) -> io::Result<()> {
+        for place in &mut self.connections {
+            if let Some(connection) = place.take() {
+                self.alive -= 1;
+                connection.leave(leaving)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, index: usize, target: &Target, headers: &str) -> anyhow::Result<bool> {
+        let connection = Connection::begin(self.dial, target, headers, index as u32)
+            .with_context(|| format!("connection {index}"))?;
+        let opening = connection.opening();
+        self.poller.add(&connection.stream, index)?;
+        self.connections[index] = Some(connection);
+        self.alive += 1;
+        self.flush(index)?;
+        Ok(opening)
     }
 
     /// Queues frames on every living connection and sends them.

@@ -1,5 +1,6 @@
 //! Load for a running server: `load rate | idle | storm | remember | recall`, and `pairs | fanout |
-//! hold | resume | flood` of deliveries; and `load echo`, a server that sends bytes back.
+//! hold | resume | flood` of deliveries; `mixed | hostile | churn` of a long run; and `load echo`, a
+//! server that sends bytes back.
 //!
 //! One thread, one epoll and a client of its own, so that on two cores the server is what
 //! is measured. Each scenario prints one line of JSON and fails if an answer was wrong. It connects
@@ -31,6 +32,7 @@ mod rate;
 mod recall;
 mod remember;
 mod report;
+mod soak;
 mod storm;
 mod target;
 mod traffic;
@@ -68,6 +70,12 @@ enum Scenario {
     Resume(delivery::resume::Arguments),
     /// Broadcasts to many sessions, which read them or do not
     Flood(delivery::flood::Arguments),
+    /// Agents that do everything a little, at one rate, and come and go
+    Mixed(soak::mixed::Arguments),
+    /// Peers that break the rules: each gets its error
+    Hostile(soak::hostile::Arguments),
+    /// Clients that all go and all come back at once
+    Churn(soak::churn::Arguments),
     /// Serves an echo of bytes until it is killed: what the kernel alone costs
     Echo(echo::Arguments),
 }
@@ -84,6 +92,9 @@ fn main() -> ExitCode {
         Scenario::Hold(arguments) => delivery::hold::run(&arguments),
         Scenario::Resume(arguments) => delivery::resume::run(&arguments),
         Scenario::Flood(arguments) => delivery::flood::run(&arguments),
+        Scenario::Mixed(arguments) => soak::mixed::run(&arguments),
+        Scenario::Hostile(arguments) => soak::hostile::run(&arguments),
+        Scenario::Churn(arguments) => soak::churn::run(&arguments),
         Scenario::Echo(arguments) => echo::run(&arguments),
     };
     match done {

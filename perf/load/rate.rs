@@ -41,6 +41,9 @@ pub(crate) struct Arguments {
     /// What every answer has to hold
     #[arg(long)]
     expect: Option<String>,
+    /// The data.code of an error that counts as refused, not as wrong
+    #[arg(long)]
+    refusal: Option<String>,
     /// Length of the measured window
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
@@ -103,6 +106,8 @@ struct Report {
     request_bytes: usize,
     answer_bytes: u64,
     messages: u64,
+    /// Answered with the refusal; latencies are of these too.
+    refused: u64,
     seconds: f64,
     messages_per_second: f64,
     /// None without --server-pid.
@@ -152,6 +157,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     };
     let pace = arguments.rate.map_or(Pace::Closed, Pace::at);
     let mut traffic = Traffic::new(template, judge, pace, connections, arguments.pipeline);
+    traffic.refusal.clone_from(&arguments.refusal);
     let server = arguments.server_pid.map(CpuClock::of).transpose()?;
 
     let now = Instant::now();
@@ -175,6 +181,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         request_bytes,
         answer_bytes: traffic.answer_bytes / messages.max(1),
         messages,
+        refused: traffic.refused,
         seconds: rounded(seconds),
         messages_per_second: (messages as f64 / seconds).round(),
         server_cpu_ns_per_message: server.as_ref().map(|_| per_message(served)),

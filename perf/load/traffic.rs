@@ -96,6 +96,10 @@ pub(crate) struct Traffic {
     pub(crate) messages: u64,
     pub(crate) answer_bytes: u64,
     pub(crate) latencies: Latencies,
+    /// The `data.code` of an error that is an answer too, because the server is asked for more than it can do.
+    pub(crate) refusal: Option<String>,
+    /// Such answers in the window.
+    pub(crate) refused: u64,
     pub(crate) faults: Faults,
 }
 
@@ -132,6 +136,8 @@ impl Traffic {
             messages: 0,
             answer_bytes: 0,
             latencies: Latencies::new(),
+            refusal: None,
+            refused: 0,
             faults: Faults::default(),
         }
     }
@@ -164,6 +170,8 @@ impl Traffic {
                     .is_none_or(|text| text.find(answer).is_some())
             }),
         };
+        let refused = id.is_none().then(|| self.refused(answer)).flatten();
+        let id = id.or(refused);
         let place = |id: u64| index * self.pipeline + (id % self.pipeline as u64) as usize;
         let Some(place) = id
             .map(place)
@@ -182,7 +190,8 @@ impl Traffic {
                 .record(now.saturating_duration_since(slot.due));
         }
         if !self.stopping {
-            self.messages += 1;
+            self.messages += u64::from(refused.is_none());
+            self.refused += u64::from(refused.is_some());
             self.answer_bytes += answer.len() as u64;
         }
         let next = match &mut self.pace {
@@ -203,10 +212,17 @@ impl Traffic {
         }
     }
 
+    /// The id of an answer that is the refusal.
+    fn refused(&self, answer: &[u8]) -> Option<u64> {
+        let code = self.refusal.as_deref()?;
+        jsonrpc::id_of_error(answer, code)
+    }
+
     /// Begins the window: forgets what was counted so far, but not the faults.
     pub(crate) fn measure_from(&mut self, now: Instant) {
         self.since = now;
         self.messages = 0;
+        self.refused = 0;
         self.answer_bytes = 0;
         self.latencies.clear();
         if let Pace::Open(schedule) = &mut self.pace {

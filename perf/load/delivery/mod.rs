@@ -5,5 +5,5 @@ pub(crate) mod flood;
 mod floor;
 pub(crate) mod hold;
 pub(crate) mod pairs;
-mod peer;
+pub(crate) mod peer;
 pub(crate) mod resume;

@@ -8,8 +8,11 @@ use super::postings::Postings;
 use crate::domain::{Filter, Timestamp};
 use crate::store::vectors::{Query, Rows};
 
-/// Removed slots that are not worth the work of closing the gaps.
-const GAPS_MIN: usize = 1_024;
+/// Removed slots that are not worth the work of closing the gaps. It stays this small because every agent
+/// that has private memories has a segment of its own, and a gap keeps its terms, one to two KB: of 1,024
+/// gaps each, agents that keep a handful of memories and change them would hold a hundred times as much as
+/// they have. Closing happens only when gaps outnumber what lives, so a removal costs the same at any size.
+const GAPS_MIN: usize = 32;
 
 /// What a scan asks of every slot, in one byte.
 const GONE: u8 = 0;

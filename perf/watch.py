@@ -1,0 +1,111 @@
+"""Looks at a server from outside while it runs: memory, descriptors, threads, CPU, and its own metrics.
+
+Nothing here asks the server for more than a scrape of `/metrics` every few seconds.
+"""
+
+import collections
+import os
+import pathlib
+import re
+import threading
+import time
+import urllib.request
+
+SCRAPE_SECONDS_MAX = 10
+MIB = 1 << 20
+# name{labels} value, as the text format of Prometheus has it.
+METRIC = re.compile(r"^tmws_(\w+)(?:\{(.*)\})? (\S+)$")
+
+
+class Metrics:
+    """One scrape; numbers of shards are added up."""
+
+    def __init__(self, text):
+        self.values = collections.defaultdict(float)
+        for line in text.splitlines():
+            if found := METRIC.match(line):
+                name, labels, value = found.groups()
+                kept = [label for label in (labels or "").split(",") if label and not label.startswith("shard=")]
+                self.values[(name, ",".join(kept))] += float(value)
+
+    def total(self, name):
+        return sum(value for (known, _), value in self.values.items() if known == name)
+
+    def by_label(self, name):
+        return {labels: value for (known, labels), value in self.values.items() if known == name}
+
+
+def scrape(api):
+    with urllib.request.urlopen(f"http://{api}/metrics", timeout=SCRAPE_SECONDS_MAX) as answer:
+        return Metrics(answer.read().decode())
+
+
+def memory(pid):
+    """Resident and anonymous bytes, as the kernel counts them."""
+    text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+    field = lambda name: int(re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)[1]) * 1024
+    return field("Rss"), field("Anonymous")
+
+
+def cpu_seconds(pid):
+    words = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def look(pid, api):
+    """One sample."""
+    rss, anonymous = memory(pid)
+    metrics = scrape(api)
+    waiting = metrics.values.get(("delivery_sessions", 'state="waiting"'), 0)
+    return {
+        "rss_mib": rss / MIB,
+        "anonymous_mib": anonymous / MIB,
+        "descriptors": len(os.listdir(f"/proc/{pid}/fd")),
+        "threads": len(os.listdir(f"/proc/{pid}/task")),
+        "cpu_seconds": cpu_seconds(pid),
+        "connections": metrics.total("websocket_connections"),
+        "sessions": metrics.total("sessions"),
+        "sessions_waiting": waiting,
+        "held_bytes": metrics.total("deliveries_held_bytes"),
+    }
+
+
+class Watch:
+    """Takes samples on a thread of its own until it is stopped. `label` says what is going on."""
+
+    def __init__(self, pid, api, every):
+        self.pid, self.api, self.every = pid, api, every
+        self.samples, self.failures = [], []
+        self.label = None
+        self.start = time.monotonic()
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self):
+        number = 0
+        while not self.over.is_set():
+            label = self.label
+            try:
+                sample = look(self.pid, self.api)
+            except OSError as error:
+                self.failures.append(f"{label}: {error}")
+            else:
+                # A sample that was taken between two labels belongs to neither.
+                if label == self.label and label is not None:
+                    self.samples.append({"at": time.monotonic() - self.start, **label, **sample})
+            number += 1
+            self.over.wait(max(0.0, self.start + number * self.every - time.monotonic()))
+
+    def stop(self):
+        self.over.set()
+        self.thread.join(SCRAPE_SECONDS_MAX + 1)
+
+
+def slope_per_hour(points):
+    """Least squares of (seconds, value): how much the value grows in an hour."""
+    count = len(points)
+    mean_at = sum(at for at, _ in points) / count
+    mean = sum(value for _, value in points) / count
+    spread = sum((at - mean_at) ** 2 for at, _ in points)
+    return 3_600 * sum((at - mean_at) * (value - mean) for at, value in points) / spread if spread else 0.0
