@@ -3,7 +3,7 @@
 //! Without context takeover (RFC 7692, 7.1.1) a compressor means nothing between two messages; a shard needs as
 //! many as are at work, not one per connection. The pool is owned by the shard and lent by `&mut`.
 
-use super::deflate::{Deflater, Inflater, LentInflater, Params};
+use super::deflate::{Deflater, Endings, Inflater, LentInflater, Params};
 
 /// What a message inflates into before it is validated and appended: one window of 32 KiB.
 const SCRATCH_BYTES: usize = 32 * 1024;
@@ -36,6 +36,8 @@ pub struct Pool {
     scratch: Vec<u8>,
     /// Where an answer is compressed before it replaces its plain form.
     pub(super) packed: Vec<u8>,
+    /// Ends of messages that may come again.
+    pub(super) endings: Endings,
 }
 
 impl Pool {
@@ -50,6 +52,7 @@ impl Pool {
             buffers: Vec::new(),
             scratch: Vec::new(),
             packed: Vec::new(),
+            endings: Endings::default(),
         }
     }
 

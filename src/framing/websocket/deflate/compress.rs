@@ -48,7 +48,7 @@ impl Deflater {
 
     /// Appends the compressed payload and says so, or stops once it is not shorter; then what lies behind
     /// the old end of `out` means nothing.
-    fn compress(&mut self, payload: &[u8], out: &mut Vec<u8>) -> bool {
+    pub(super) fn compress(&mut self, payload: &[u8], out: &mut Vec<u8>) -> bool {
         self.inner.reset();
         let start = out.len();
         // The tail is made before it is cut. A flush that fills the buffer may be unfinished, but one that
@@ -87,9 +87,13 @@ pub fn write(
 ) {
     match params {
         Some(params) if payload.len() >= params.threshold_bytes as usize => {
-            let mut deflater = pool.take_deflater(params);
-            deflater.write(opcode, payload, out);
-            pool.return_deflater(deflater);
+            let mark = frame::begin(out, opcode);
+            if pack(payload, params, pool, out) {
+                mark.finish_with(out, true);
+            } else {
+                mark.abandon(out);
+                frame::write(out, opcode, payload);
+            }
         }
         _ => frame::write(out, opcode, payload),
     }
@@ -103,15 +107,23 @@ pub fn finish(mark: Mark, out: &mut Vec<u8>, params: Option<Params>, pool: &mut 
     else {
         return mark.finish(out);
     };
-    let mut deflater = pool.take_deflater(params);
     let mut packed = std::mem::take(&mut pool.packed);
     packed.clear();
-    let shorter = deflater.compress(&out[payload_start..], &mut packed);
+    let shorter = pack(&out[payload_start..], params, pool, &mut packed);
     if shorter {
         out.truncate(payload_start);
         out.extend_from_slice(&packed);
     }
     mark.finish_with(out, shorter);
     pool.keep_packed(packed);
+}
+
+/// Appends the compressed payload, with an end that was compressed before if there is one; otherwise, or if it
+/// is not shorter, as [`Deflater::compress`].
+fn pack(payload: &[u8], params: Params, pool: &mut Pool, out: &mut Vec<u8>) -> bool {
+    let mut deflater = pool.take_deflater(params);
+    let shorter =
+        pool.endings.pack(payload, params, &mut deflater, out) || deflater.compress(payload, out);
     pool.return_deflater(deflater);
+    shorter
 }

@@ -6,9 +6,11 @@
 use std::fmt;
 
 mod compress;
+mod endings;
 mod inflate;
 
 pub use compress::{Deflater, finish, write};
+pub(super) use endings::Endings;
 pub(super) use inflate::{Inflater, LentInflater};
 
 /// The windows that zlib can compress with; the raw format of 8 bits is beyond it.

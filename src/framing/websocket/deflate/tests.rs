@@ -3,6 +3,7 @@
 use fastwebsockets::OpCode;
 use proptest::prelude::*;
 
+use super::endings::ENDINGS_MAX;
 use super::*;
 use crate::framing::websocket::body::Body;
 use crate::framing::websocket::transcript::small_pool;
@@ -143,8 +144,64 @@ fn both_ways(payload: &[u8], params: Option<Params>, pool: &mut Pool) -> Vec<u8>
     let mark = frame::begin(&mut finished, OpCode::Text);
     finished.extend_from_slice(payload);
     finish(mark, &mut finished, params, pool);
-    assert_eq!(written, finished);
+    // The second may use again what was compressed for the first.
+    assert_eq!(opened(&written[6..]), opened(&finished[6..]));
     written.split_off(6)
+}
+
+/// The first byte of a stored block that is not the last one (RFC 1951, 3.2.4).
+const STORED: u8 = 0;
+
+#[test]
+fn an_end_that_comes_again_is_compressed_once() {
+    let mut pool = small_pool(0);
+    let tools: String = (0..200).map(|n| format!("tool {n}, ")).collect();
+    let mut first_bytes = Vec::new();
+    for id in ["7", "8", "123456", "\"a longer id\"", "9"] {
+        let payload = format!("{}{{\"id\":{id},\"tools\":\"{tools}\"}}", " ".repeat(190));
+        let mut out = Vec::new();
+        write(
+            &mut out,
+            OpCode::Text,
+            payload.as_bytes(),
+            Some(params(10)),
+            &mut pool,
+        );
+        assert_eq!(opened(&out), Ok((payload.into_bytes(), true)));
+        first_bytes.push(out[4]);
+    }
+    assert_ne!(first_bytes[0], STORED);
+    assert_eq!(
+        first_bytes[1..],
+        [STORED; 4],
+        "the second has it kept, the others use it"
+    );
+    // Another window asks for an end of its own.
+    let payload = format!("{}{tools}\"}}", " ".repeat(300));
+    let mut out = Vec::new();
+    write(
+        &mut out,
+        OpCode::Text,
+        payload.as_bytes(),
+        Some(params(15)),
+        &mut pool,
+    );
+    assert_eq!(opened(&out), Ok((payload.into_bytes(), true)));
+}
+
+#[test]
+fn ends_are_bounded_and_what_only_ends_alike_is_not_mixed_up() {
+    let mut pool = small_pool(0);
+    let end = "the same end of all of them, ".repeat(20);
+    for n in 0..40 {
+        let payload = format!("{}{end}", format!("number {n} ").repeat(60 + n));
+        for _ in 0..2 {
+            let (back, _) =
+                opened(&both_ways(payload.as_bytes(), Some(params(10)), &mut pool)).unwrap();
+            assert_eq!(back, payload.as_bytes());
+        }
+    }
+    assert!(pool.endings.count() <= ENDINGS_MAX);
 }
 
 #[test]
