@@ -25,6 +25,7 @@ pub(super) fn command() -> Command {
         )
         .subcommand(call())
         .subcommand(super::dlq::command())
+        .subcommand(super::top::command())
         .subcommand(
             Command::new("doctor")
                 .about("Check kernel, limits, store and configuration, and say how to mend each")

@@ -11,6 +11,7 @@ mod migrate;
 mod model;
 mod serve;
 mod settings;
+mod top;
 mod transfer;
 
 use clap::ArgMatches;
@@ -42,6 +43,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
             transfer::run(command, matches)
         }
         Some(("serve", matches)) => serve::run(matches),
+        Some(("top", matches)) => top::run(matches),
         _ => serve::run(&matches),
     }
 }
