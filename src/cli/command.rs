@@ -23,6 +23,7 @@ pub(super) fn command() -> Command {
                 .after_help(exit::HELP)
                 .args(server_arguments()),
         )
+        .subcommand(super::bench::command())
         .subcommand(call())
         .subcommand(super::dlq::command())
         .subcommand(super::top::command())

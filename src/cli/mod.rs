@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bench;
 mod call;
 mod client;
 mod command;
@@ -34,6 +35,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
         }
     };
     match matches.subcommand() {
+        Some(("bench", matches)) => bench::run(matches),
         Some(("call", matches)) => call::run(matches),
         Some(("dlq", matches)) => dlq::run(matches),
         Some(("doctor", matches)) => doctor::run(matches),

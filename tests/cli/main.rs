@@ -13,6 +13,7 @@ mod backups_are_whole_or_refused;
 mod bad_lines_change_nothing;
 mod copies_are_complete;
 mod dead_letters_are_tended;
+mod hosts_are_measured;
 mod memories_v2_is_understood;
 mod operations_bound_their_pages;
 mod place;
