@@ -33,7 +33,7 @@ pub struct Bounds {
 }
 
 /// The history, which one thread writes and any thread reads.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct History {
     state: Mutex<State>,
 }
