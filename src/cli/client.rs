@@ -5,8 +5,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 use fastwebsockets::{Frame, OpCode, Payload, WebSocket};
 use http::header::{
-    AUTHORIZATION, CONNECTION, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http_body_util::Empty;
 use hyper::upgrade::Upgraded;
@@ -36,6 +35,8 @@ pub(super) enum Failure {
     Unreachable(String),
     /// The server's error, as JSON.
     Refused(Value),
+    /// The server does not know what it was asked.
+    Older(String),
     /// Something else failed while it ran.
     Failed(String),
 }
@@ -54,6 +55,10 @@ impl Failure {
             }
             Self::Refused(error) => {
                 complain(&pretty(error));
+                Exit::Refused
+            }
+            Self::Older(problem) => {
+                complain(problem);
                 Exit::Refused
             }
             Self::Failed(problem) => {
@@ -135,51 +140,16 @@ impl Client {
     /// Connects to the server that was named, or to the usual one of this machine.
     pub(super) async fn connect(matches: &ArgMatches) -> Result<Self, Failure> {
         let url = url(matches).unwrap_or_else(|| URL_DEFAULT.to_owned());
-        let uri: http::Uri = url
-            .parse()
-            .map_err(|_| Failure::Usage(format!("{url:?} is not an address")))?;
-        if uri.scheme_str() != Some("ws") {
-            return Err(Failure::Usage(format!("{url:?} does not begin with ws://")));
-        }
-        let unreachable =
-            |error: &dyn std::fmt::Display| Failure::Unreachable(format!("{url}: {error}"));
-        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-        let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(80)))
-            .await
-            .map_err(|error| Failure::Absent(format!("{url}: {error}")))?;
-        // A request is one write, so waiting for more would only delay it.
-        stream
-            .set_nodelay(true)
-            .map_err(|error| unreachable(&error))?;
-        let mut request =
-            http::Request::get(uri.path_and_query().map_or("/", |target| target.as_str()))
-                .header(
-                    HOST,
-                    uri.authority().map_or("", |authority| authority.as_str()),
-                )
-                .header(UPGRADE, "websocket")
-                .header(CONNECTION, "upgrade")
-                .header(SEC_WEBSOCKET_KEY, fastwebsockets::handshake::generate_key())
-                .header(SEC_WEBSOCKET_VERSION, "13")
-                .header(SEC_WEBSOCKET_PROTOCOL, "mcp");
-        if let Some(token) = setting(matches, "token", "TMWS_TOKEN") {
-            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
-        }
-        for (name, variable, header) in [
-            ("agent-id", "TMWS_AGENT_ID", "X-Agent-ID"),
-            ("namespace", "TMWS_AGENT_NAMESPACE", "X-Agent-Namespace"),
-        ] {
-            if let Some(value) = setting(matches, name, variable) {
-                request = request.header(header, value);
-            }
-        }
-        let request = request
-            .body(Empty::<bytes::Bytes>::new())
-            .map_err(|error| Failure::Usage(error.to_string()))?;
-        let (mut socket, _) = fastwebsockets::handshake::client(&Spawner, request, stream)
-            .await
-            .map_err(|error| unreachable(&error))?;
-        socket.set_max_message_size(ANSWER_BYTES_MAX);
+        let token = setting(matches, "token", "TMWS_TOKEN").map(|token| format!("Bearer {token}"));
+        let fields = [
+            ("Authorization", token),
+            ("X-Agent-ID", setting(matches, "agent-id", "TMWS_AGENT_ID")),
+            (
+                "X-Agent-Namespace",
+                setting(matches, "namespace", "TMWS_AGENT_NAMESPACE"),
+            ),
+        ];
+        let socket = open(&url, fields).await?;
         Ok(Self { socket })
     }
 
@@ -231,6 +201,51 @@ impl Client {
         // The result is there already; a lost connection changes nothing about it.
         let _ = self.socket.write_frame(Frame::close(1000, b"")).await;
     }
+}
+
+/// Opens a WebSocket with these header fields, where they have a value.
+pub(super) async fn open<const N: usize>(
+    url: &str,
+    fields: [(&'static str, Option<String>); N],
+) -> Result<WebSocket<TokioIo<Upgraded>>, Failure> {
+    let uri: http::Uri = url
+        .parse()
+        .map_err(|_| Failure::Usage(format!("{url:?} is not an address")))?;
+    if uri.scheme_str() != Some("ws") {
+        return Err(Failure::Usage(format!("{url:?} does not begin with ws://")));
+    }
+    let unreachable =
+        |error: &dyn std::fmt::Display| Failure::Unreachable(format!("{url}: {error}"));
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(80)))
+        .await
+        .map_err(|error| Failure::Absent(format!("{url}: {error}")))?;
+    // A request is one write, so waiting for more would only delay it.
+    stream
+        .set_nodelay(true)
+        .map_err(|error| unreachable(&error))?;
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let mut request = http::Request::get(target)
+        .header(HOST, authority)
+        .header(UPGRADE, "websocket")
+        .header(CONNECTION, "upgrade")
+        .header(SEC_WEBSOCKET_KEY, fastwebsockets::handshake::generate_key())
+        .header(SEC_WEBSOCKET_VERSION, "13")
+        .header(SEC_WEBSOCKET_PROTOCOL, "mcp");
+    for (name, value) in fields {
+        if let Some(value) = value {
+            request = request.header(name, value);
+        }
+    }
+    let request = request
+        .body(Empty::<bytes::Bytes>::new())
+        .map_err(|error| Failure::Usage(error.to_string()))?;
+    let (mut socket, _) = fastwebsockets::handshake::client(&Spawner, request, stream)
+        .await
+        .map_err(|error| unreachable(&error))?;
+    socket.set_max_message_size(ANSWER_BYTES_MAX);
+    Ok(socket)
 }
 
 /// JSON for people.

@@ -23,8 +23,10 @@ pub(super) fn command() -> Command {
                 .after_help(exit::HELP)
                 .args(server_arguments()),
         )
+        .subcommand(super::bench::command())
         .subcommand(call())
         .subcommand(super::dlq::command())
+        .subcommand(super::top::command())
         .subcommand(
             Command::new("doctor")
                 .about("Check kernel, limits, store and configuration, and say how to mend each")

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bench;
 mod call;
 mod client;
 mod command;
@@ -11,6 +12,7 @@ mod migrate;
 mod model;
 mod serve;
 mod settings;
+mod top;
 mod transfer;
 
 use clap::ArgMatches;
@@ -33,6 +35,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
         }
     };
     match matches.subcommand() {
+        Some(("bench", matches)) => bench::run(matches),
         Some(("call", matches)) => call::run(matches),
         Some(("dlq", matches)) => dlq::run(matches),
         Some(("doctor", matches)) => doctor::run(matches),
@@ -42,6 +45,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
             transfer::run(command, matches)
         }
         Some(("serve", matches)) => serve::run(matches),
+        Some(("top", matches)) => top::run(matches),
         _ => serve::run(&matches),
     }
 }

@@ -217,6 +217,20 @@ pub const LET_GO_MS: u64 = 8_500;
 /// Milliseconds after which a stop ends although not everything is in the store.
 pub const STOP_MS_MAX: u64 = 9_500;
 
+/// Seconds between two samples of the server's figures: each takes the main thread well under a
+/// millisecond, and a minute has twelve.
+pub const SAMPLE_SECONDS: u64 = 5;
+
+/// Samples that are kept: an hour of them, at about half a kilobyte each.
+pub const SAMPLES_KEPT_MAX: usize = 3_600 / SAMPLE_SECONDS as usize;
+
+/// Points of history that one performance report shows: an hour in quarters of a minute, about half a
+/// megabyte, which a shard writes in a millisecond or two.
+pub const HISTORY_POINTS_MAX: u64 = 240;
+
+/// Operations that the performance report lists as the hottest: the rest takes next to nothing as a rule.
+pub const HOTTEST_MAX: usize = 10;
+
 const _: () = assert!(HEAD_BYTES_MAX <= QUEUED_BYTES_MAX);
 const _: () = assert!(LET_GO_MS < STOP_MS_MAX && STOP_MS_MAX < 10_000);
 const _: () = assert!(QUEUED_BYTES_LOW < QUEUED_BYTES_MAX);

@@ -144,6 +144,12 @@ impl Changes {
         Arc::clone(&self.shards[shard])
     }
 
+    /// How many changes wait, by shard.
+    pub fn waiting(&self) -> Vec<u64> {
+        let count = |inbox: &Arc<Inbox>| inbox.queue.len() as u64;
+        self.shards.iter().map(count).collect()
+    }
+
     /// The inbox for other nodes.
     pub fn abroad(&self) -> Arc<Inbox> {
         Arc::clone(&self.abroad)

@@ -104,6 +104,15 @@ impl Dispatcher {
         self.settle();
     }
 
+    /// Shows how much waits for the store, in queues that are this shard's own.
+    pub fn show_waiting(&self) {
+        let waiting = self.services.store.waiting();
+        if !waiting.shared {
+            self.metrics.store_writes.set(waiting.writes);
+            self.metrics.store_reads.set(waiting.reads);
+        }
+    }
+
     /// Notes a reused answer. Looking at the clock for each would cost more than the answer.
     fn reused(&self, index: usize) {
         let (latest, count) = self.reused.get();

@@ -10,6 +10,7 @@ mod connection;
 mod cors;
 mod idempotency;
 mod mcp;
+mod performance;
 mod routes;
 
 use std::rc::Rc;

@@ -11,7 +11,7 @@ use sonic_rs::JsonValueTrait;
 
 use super::answer::{self, Answer, Payload};
 use super::body::{is_json, read};
-use super::{Http, broadcast, cors, header_key, mcp};
+use super::{Http, broadcast, cors, header_key, mcp, performance};
 use crate::delivery::Session;
 use crate::rpc::{Condition, Fault, json};
 use crate::shard::Listener;
@@ -86,8 +86,13 @@ async fn route(http: &Http, request: Request<Incoming>) -> Result<Answer, Fault>
     let path = request.uri().path().to_owned();
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     match path.as_str() {
-        "/health" | "/health/live" | "/health/ready" | "/metrics" | "/api/v1/stats"
+        "/health"
+        | "/health/live"
+        | "/health/ready"
+        | "/metrics"
+        | "/api/v1/stats"
         | "/ws/mcp/stats"
+        | performance::PATH
             if !reads =>
         {
             Ok(answer::method_not_allowed("GET, HEAD"))
@@ -101,6 +106,13 @@ async fn route(http: &Http, request: Request<Incoming>) -> Result<Answer, Fault>
         "/metrics" => Ok(metrics(http)),
         "/api/v1/stats" | "/ws/mcp/stats" => {
             let body = call(http, &request, "system/stats", None).await?;
+            Ok(answer::json(StatusCode::OK, body))
+        }
+        performance::PATH => {
+            let arguments = performance::arguments(request.uri().query().unwrap_or_default())?;
+            let (head, _) = request.into_parts();
+            let head = Request::from_parts(head, ());
+            let body = run(http, &head, "system/performance", &arguments).await?;
             Ok(answer::json(StatusCode::OK, body))
         }
         "/api/v1/memory" | "/api/v1/memory/search" if request.method() != Method::POST => {

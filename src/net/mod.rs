@@ -21,6 +21,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 pub mod affinity;
+pub mod cpu_clock;
 pub mod epoll;
 pub mod handover;
 pub mod limits;

@@ -20,6 +20,8 @@ mod memory_transfer;
 mod memory_write;
 mod message;
 mod operation;
+mod performance;
+mod performance_report;
 mod presence;
 mod resume;
 mod schema;
@@ -35,6 +37,9 @@ mod upkeep;
 pub use meaning::{Meaning, Switch};
 pub use memory_transfer::{Misfit, check_record, export_page, read_record};
 pub use operation::{Later, Operation, Outcome, Scope, Tool, Touches};
+pub use performance_report::{
+    Advice, Bottleneck, HotOperation, Hottest, Point, Report, ShardTotals, Totals,
+};
 pub use schema::{or_error, outline};
 pub use services::{Context, Services, viewer};
 pub use system::{Stats, stats};

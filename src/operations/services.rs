@@ -16,6 +16,7 @@ use crate::delivery::events::{Done, Last};
 use crate::delivery::{Change, Changes, Happened, Inbox, Registry, Running, Session};
 use crate::domain::{Keyed, Memory};
 use crate::store::{Store, Viewer};
+use crate::telemetry::performance::History;
 use crate::telemetry::{Metrics, Process};
 
 /// The server's parts as one shard holds them.
@@ -48,6 +49,8 @@ pub struct Services {
     pub seal: Arc<Seal>,
     /// Counts of all shards.
     pub metrics: Arc<Metrics>,
+    /// Samples of the server's figures.
+    pub history: Arc<History>,
     /// The state of the process.
     pub process: Arc<Process>,
     /// Characters of one memory; a reload may change it.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::operation::Operation;
 use super::{
     agent, dead_letter, delivery, embedding, memory, memory_recall, memory_search, memory_transfer,
-    memory_write, message, presence, resume, session, subscribe, system,
+    memory_write, message, performance, presence, resume, session, subscribe, system,
 };
 
 /// The operations, made once for the process.
@@ -25,6 +25,7 @@ impl Default for Table {
         operations.extend(agent::rows());
         operations.extend(presence::rows());
         operations.extend(system::rows());
+        operations.extend(performance::rows());
         operations.extend(embedding::rows());
         operations.extend(session::rows());
         operations.extend(delivery::rows());
@@ -110,6 +111,7 @@ mod tests {
                 "system/stats",
                 &["get_system_stats", "get_session_statistics"],
             ),
+            ("system/performance", &["system_performance"]),
             ("session/info", &[]),
         ] {
             let (index, operation) = table.find(method).expect(method);

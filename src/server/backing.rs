@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::store::Store;
 use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::{OpenError, SqliteOptions, SqliteStore};
+use crate::telemetry::performance::EmbeddedLoad;
 
 /// Time for the server before to drain and to close the store: it has 10 s for that.
 const PREDECESSOR_PATIENCE: Duration = Duration::from_secs(15);
@@ -61,6 +62,22 @@ impl Backing {
         Ok(match self {
             Self::Embedded(store) => Rc::new(store.clone()),
             Self::Postgres(options) => Rc::new(PostgresStore::connect(options.clone()).await?),
+        })
+    }
+
+    /// What the embedded store has done.
+    pub(super) fn load(&self) -> Option<EmbeddedLoad> {
+        let Self::Embedded(store) = self else {
+            return None;
+        };
+        let (writer, (readers, read)) = (store.writer_stats(), store.reader_stats());
+        Some(EmbeddedLoad {
+            writer_ns: writer.worked.as_nanos() as u64,
+            reader_ns: read.as_nanos() as u64,
+            readers: readers as u64,
+            requests: writer.requests,
+            transactions: writer.transactions,
+            failures: writer.failures,
         })
     }
 

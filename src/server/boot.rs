@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use super::backing::Backing;
 use super::keeper::{self, Keeper};
 use super::nodes;
+use super::sampler::Sampler;
 use super::shard_thread::{self, Parts};
 use super::sockets::Sockets;
 use super::takeover::{self, Handover};
@@ -69,6 +70,20 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
     };
     let registry = Arc::new(Registry::new(Arc::clone(post.events()), wake));
     let changes = Arc::new(Changes::new(shards, Arc::clone(post.events())));
+    let mailboxes: Vec<_> = (0..shards).map(|_| Arc::new(Mailbox::default())).collect();
+    let sampler = Sampler {
+        backing: backing.clone(),
+        store: Rc::clone(&store),
+        metrics: Arc::clone(&metrics),
+        meaning: Arc::clone(&meaning),
+        registry: Arc::clone(&registry),
+        changes: Arc::clone(&changes),
+        post: Arc::clone(&post),
+        mailboxes: mailboxes.clone(),
+        data_dir: config.data_dir.clone(),
+        cores: cores.len(),
+    };
+    let history = Arc::new(sampler.begin(config.connections_max));
     let shared = shard_thread::Shared {
         constants: Arc::new(Constants::new(&table)),
         registry: Arc::clone(&registry),
@@ -79,6 +94,7 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
         seal: Arc::default(),
         config: Arc::clone(&config),
         metrics: Arc::clone(&metrics),
+        history: Arc::clone(&history),
         process: Arc::clone(&process),
         gate: Arc::clone(&gate),
         backing: backing.clone(),
@@ -88,7 +104,6 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
         ended: ended_sender,
         table,
     };
-    let mailboxes: Vec<_> = (0..shards).map(|_| Arc::new(Mailbox::default())).collect();
     let mut threads = Vec::with_capacity(shards);
     let sessions = Sessions::for_shards(shards);
     for ((index, listeners), sessions) in sockets.shards.into_iter().enumerate().zip(sessions) {
@@ -137,6 +152,7 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
     };
     // Ends with the process: what it has not done the next start does.
     drop(tokio::task::spawn_local(keeper.run()));
+    drop(tokio::task::spawn_local(sampler.run(Arc::clone(&history))));
     announce(&config, &process, api_address, ws_address);
     Ok(Server {
         config,
@@ -145,6 +161,7 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
         meaning,
         process,
         metrics,
+        history,
         gate,
         mailboxes,
         threads,

@@ -120,6 +120,9 @@ impl Server {
             tracing::error!(%error, "the log level was not changed");
         }
         self.config = Arc::new(config);
+        let connections_max = self.config.connections_max as u64;
+        self.history
+            .set_bounds(|bounds| bounds.connections_max = connections_max);
         self.post(|| Mail::Reload(Arc::clone(&self.config)));
         tracing::info!("the configuration was reloaded");
     }

@@ -7,6 +7,7 @@ mod boot;
 mod keeper;
 mod lifecycle;
 mod nodes;
+mod sampler;
 mod shard_thread;
 mod sockets;
 mod takeover;
@@ -23,6 +24,7 @@ use crate::operations::Meaning;
 use crate::shard::{Gate, Mail, Mailbox};
 use crate::store::{Store, postgres, sqlite};
 use crate::telemetry::log::Log;
+use crate::telemetry::performance::History;
 use crate::telemetry::{Metrics, Process};
 use backing::Backing;
 use takeover::Handover;
@@ -97,6 +99,7 @@ struct Server {
     meaning: Arc<Meaning>,
     process: Arc<Process>,
     metrics: Arc<Metrics>,
+    history: Arc<History>,
     gate: Arc<Gate>,
     mailboxes: Vec<Arc<Mailbox>>,
     threads: Vec<std::thread::JoinHandle<()>>,

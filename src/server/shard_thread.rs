@@ -19,6 +19,7 @@ use crate::http::{Http, Letters, Sessions, serve_sessions};
 use crate::net::{Backend, Settings, affinity};
 use crate::operations::{Meaning, Services, Table, Turns, Upkeep};
 use crate::shard::{Gate, Listener, Mailbox, Next, Shard};
+use crate::telemetry::performance::History;
 use crate::telemetry::{Metrics, Process};
 
 /// What all shards are made from.
@@ -28,6 +29,7 @@ pub(super) struct Shared {
     pub(super) table: Arc<Table>,
     pub(super) constants: Arc<Constants>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) history: Arc<History>,
     pub(super) process: Arc<Process>,
     pub(super) registry: Arc<Registry>,
     pub(super) changes: Arc<Changes>,
@@ -142,6 +144,7 @@ async fn serve<B: Backend>(parts: Parts) -> io::Result<()> {
         inbox: shared.changes.inbox(parts.index),
         changes: shared.changes,
         metrics: Arc::clone(&shared.metrics),
+        history: shared.history,
         process: shared.process,
         content_chars_max: Cell::new(config.content_chars_max),
         batch_max: Cell::new(config.batch_max),

@@ -53,6 +53,11 @@ impl Mailbox {
         Ok(())
     }
 
+    /// How much mail waits.
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
     /// A queue of messages for connections of the shard, which they wake as mail does.
     pub fn outgoing(&self) -> Rc<Outgoing> {
         Outgoing::of_shard(Arc::clone(&self.wake))

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use rustix::time::{ClockId, clock_gettime};
+
 use super::connection::{Connection, Phase};
 use super::timers::Tick;
 use super::websocket::Desk;
@@ -315,5 +317,11 @@ impl<B: Backend> Shard<B> {
         metrics.buffers_lent.set(gauges.buffers_lent);
         metrics.pool_exhausted.set(gauges.pool_exhausted);
         metrics.ring_depth.set(gauges.ring_depth);
+        metrics.accepts_paused.set(gauges.accept_paused);
+        let cpu = clock_gettime(ClockId::ThreadCPUTime);
+        metrics
+            .cpu_ns
+            .set(cpu.tv_sec as u64 * 1_000_000_000 + cpu.tv_nsec as u64);
+        self.dispatcher.show_waiting();
     }
 }

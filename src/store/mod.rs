@@ -93,6 +93,17 @@ pub struct StoreStatus {
     pub bytes: u64,
 }
 
+/// What waits for the store at the moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Writes.
+    pub writes: u64,
+    /// Reads and searches.
+    pub reads: u64,
+    /// All handles of the process share these queues; otherwise each has its own.
+    pub shared: bool,
+}
+
 /// What every backend offers. Reads and writes are futures of the calling shard; none blocks it.
 pub trait Store: Messages + Idempotent {
     /// Stores each memory in one transaction with its neighbours of the moment. One failure harms
@@ -203,6 +214,9 @@ pub trait Store: Messages + Idempotent {
     /// makes no version. What has ended, by the end of its lease too, stays so, and unknown ids are
     /// ignored.
     fn renew_mcp_tasks(&self, ids: Vec<Uuid>, lease_ms: u64) -> Answer<()>;
+
+    /// How much waits in the queues of this handle. Never blocks.
+    fn waiting(&self) -> Waiting;
 
     /// Asks the store for its state; an error means that it cannot serve.
     fn status(&self) -> Answer<StoreStatus>;

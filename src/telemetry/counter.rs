@@ -99,6 +99,43 @@ impl Distribution {
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
+
+    /// What was recorded since `earlier` was read from the same histograms.
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut buckets = self.buckets;
+        for (bucket, before) in buckets.iter_mut().zip(&earlier.buckets) {
+            *bucket = bucket.saturating_sub(*before);
+        }
+        Self {
+            buckets,
+            sum_ns: self.sum_ns.saturating_sub(earlier.sum_ns),
+        }
+    }
+
+    /// The mean in nanoseconds; `None` of nothing.
+    pub fn mean_ns(&self) -> Option<f64> {
+        let count = self.count();
+        (count > 0).then(|| self.sum_ns as f64 / count as f64)
+    }
+
+    /// The duration in nanoseconds that this share of them did not exceed; `None` of nothing. Within a
+    /// bucket they are taken to be spread evenly, so it is exact to a factor of two. What is longer than
+    /// the longest bound counts as that.
+    pub fn quantile_ns(&self, share: f64) -> Option<f64> {
+        let wanted = self.count() as f64 * share;
+        let mut below = 0.0;
+        let mut lower_ns = 0.0;
+        for (bucket, &count) in self.buckets.iter().enumerate() {
+            let upper_ns = (1024_u64 << bucket.min(BUCKETS - 2)) as f64;
+            let count = count as f64;
+            if count > 0.0 && below + count >= wanted {
+                return Some(lower_ns + (upper_ns - lower_ns) * ((wanted - below) / count));
+            }
+            below += count;
+            lower_ns = upper_ns;
+        }
+        None
+    }
 }
 
 #[cfg(test)]
@@ -130,5 +167,32 @@ mod tests {
         first.add_to(&mut total);
         second.add_to(&mut total);
         assert_eq!((total.count(), total.sum_ns), (2, 2010));
+    }
+
+    #[test]
+    fn a_quantile_lies_in_the_bucket_of_its_duration() {
+        let histogram = Histogram::default();
+        histogram.record_many_ns(1_500, 99);
+        let mut before = Distribution::default();
+        histogram.add_to(&mut before);
+        assert_eq!(Distribution::default().quantile_ns(0.5), None);
+        assert_eq!(Distribution::default().mean_ns(), None);
+        let half = before.quantile_ns(0.5).unwrap();
+        assert!((1_024.0..=2_048.0).contains(&half), "{half}");
+        histogram.record_ns(1_000_000);
+        histogram.record_ns(u64::MAX / 2);
+        let mut after = Distribution::default();
+        histogram.add_to(&mut after);
+        let most = after.quantile_ns(0.98).unwrap();
+        assert!((1_024.0..=2_048.0).contains(&most), "{most}");
+        let new = after.since(&before);
+        assert_eq!(new.count(), 2);
+        let middle = new.quantile_ns(0.5).unwrap();
+        assert!((524_288.0..=1_048_576.0).contains(&middle), "{middle}");
+        // Nothing is told beyond the longest bound.
+        assert_eq!(
+            new.quantile_ns(1.0),
+            Some((1024_u64 << (BUCKETS - 2)) as f64)
+        );
     }
 }

@@ -60,6 +60,14 @@ pub struct ShardMetrics {
     pub pool_exhausted: Gauge,
     /// Submissions of the latest turn.
     pub ring_depth: Gauge,
+    /// Times that accepting stopped for want of descriptors.
+    pub accepts_paused: Gauge,
+    /// CPU time of its thread.
+    pub cpu_ns: Gauge,
+    /// Writes that wait in queues of the store that are its own.
+    pub store_writes: Gauge,
+    /// Reads that wait in queues of the store that are its own.
+    pub store_reads: Gauge,
     /// What its courier does.
     pub delivery: DeliveryMetrics,
     /// By the index of the operation.

@@ -1,4 +1,4 @@
-//! What the server tells about itself: metrics and logs.
+//! What the server tells about itself: metrics, samples of them with what they mean, and logs.
 //!
 //! Architecture invariant: recording never blocks and never allocates. Each shard writes its own
 //! counters; whoever scrapes adds them up.
@@ -7,6 +7,7 @@ pub mod counter;
 pub mod delivery;
 pub mod log;
 pub mod metrics;
+pub mod performance;
 pub mod process;
 pub mod prometheus;
 

@@ -126,6 +126,11 @@ const COUNTERS: &[(&str, &str, Read)] = &[
         "Times that the receive buffers ran out",
         |shard| shard.pool_exhausted.get(),
     ),
+    (
+        "accepts_paused",
+        "Times that accepting stopped for want of descriptors",
+        |shard| shard.accepts_paused.get(),
+    ),
 ];
 
 const GAUGES: &[(&str, &str, Read)] = &[

@@ -8,7 +8,7 @@ import pytest
 from harness import Raw, until
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-READS = ["/health", "/health/live", "/health/ready", "/metrics", "/api/v1/stats", "/ws/mcp/stats"]
+READS = ["/health", "/health/live", "/health/ready", "/metrics", "/api/v1/stats", "/ws/mcp/stats", "/ws/mcp/performance"]
 WRITES = ["/api/v1/memory", "/api/v1/memory/search"]
 
 
@@ -70,6 +70,29 @@ def test_statistics_are_the_same_at_both_places(server):
     one, two = (json.loads(server.http("GET", path).content) for path in ["/api/v1/stats", "/ws/mcp/stats"])
     assert set(one) == set(two) and one["io"] == server.io
     assert two["api_requests_total"] == one["api_requests_total"] + 1
+
+
+def test_performance_is_the_operation_s_report(server):
+    def report(query=""):
+        answer = server.http("GET", "/ws/mcp/performance" + query)
+        assert answer.status == 200 and answer.getheader("content-type") == "application/json"
+        return json.loads(answer.content)
+
+    until(lambda: "current" in report())
+    before = report()
+    assert before["server"]["io"] == server.io and {"cpu", "memory", "disk", "network"} <= set(before["current"])
+    after = report("?metrics=cpu,network&interval=5&history_minutes=10")
+    assert after["totals"]["http_requests"] > before["totals"]["http_requests"]
+    assert after["history"] and set(after["current"]) & {"cpu", "memory", "disk", "network"} == {"cpu", "network"}
+    with server.client("performance") as client:
+        assert set(client.result("system/performance")) == set(before)
+
+
+@pytest.mark.parametrize("query", [
+    "?interval=1", "?interval=x", "?interval=", "?history_minutes=61", "?metrics=gpu", "?unknown=1", "?interval=5&interval=5", "?metrics=%ff",
+])  # fmt: skip
+def test_a_bad_query_of_performance_is_refused(server, query):
+    problem(server.http("GET", "/ws/mcp/performance" + query), 400, "INVALID_ARGUMENTS")
 
 
 def test_a_memory_is_created_and_found(server, agent):

@@ -37,7 +37,7 @@ def test_results_of_tools_fit_their_schemas(server, agent):
     for version in VERSIONS[2:]:
         with HttpClient(server, agent, version, path="/mcp?tools=full") as web:
             schemas = {tool["name"]: tool for tool in pages(web, "tools/list", "tools")}
-            assert len(schemas) == 29
+            assert len(schemas) == 30
             for tool in schemas.values():
                 Draft202012Validator.check_schema(tool["inputSchema"])
                 Draft202012Validator.check_schema(tool["outputSchema"])
@@ -54,6 +54,7 @@ def test_results_of_tools_fit_their_schemas(server, agent):
                 ("get_current_agent", {}),
                 ("health_check", {}),
                 ("get_system_stats", {}),
+                ("system_performance", {"history_minutes": 1, "interval": 5}),
                 ("embedding_status", {}),
                 ("export_memories", {}),
                 ("share_memory", {"id": stored["id"], "agents": ["somebody"]}),

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from harness import META
+from harness import META, until
 from jsonschema import Draft202012Validator
 
 CORE = [
@@ -14,7 +14,7 @@ MORE = [
     "get_memory", "update_memory", "delete_memory", "share_memory", "memory_history", "memory_stats", "list_agents",
     "agent_capabilities", "agent_status", "online_agents", "embedding_status", "switch_embedding", "export_memories", "import_memories",
     "send_message", "broadcast_message", "check_inbox", "ack_messages",
-    "list_dead_letters", "retry_dead_letter", "purge_dead_letters",
+    "list_dead_letters", "retry_dead_letter", "purge_dead_letters", "system_performance",
 ]  # fmt: skip
 # Every name of an operation that SPEC 6 and 16 give: method, tool, aliases.
 NAMES = [
@@ -46,6 +46,7 @@ NAMES = [
     ["memory/import", "import_memories"],
     ["system/health", "health_check"],
     ["system/stats", "get_system_stats", "get_session_statistics"],
+    ["system/performance", "system_performance"],
 ]
 
 
@@ -113,6 +114,9 @@ def test_schemas_say_which_values_are_allowed(server):
             ("semantic_search", {"query": "x", "min_similarity": 1.5}),
             ("recall_memory", {"limit": 101}),
             ("list_agents", {"limit": 0}),
+            ("system_performance", {"interval": 4}),
+            ("system_performance", {"history_minutes": 61}),
+            ("system_performance", {"metrics": ["gpu"]}),
         ]:
             assert client.refusal(name, **arguments)["code"] == "INVALID_ARGUMENTS", (name, arguments)
             assert not schemas[name].is_valid(arguments), (name, arguments)
@@ -213,3 +217,28 @@ def test_statistics_count_what_happens(client, server):
     assert after["io"] == server.io and after["ws_connections"] >= 1 and after["unique_agents"] >= 1
     for name in ["total_sessions", "average_session_duration_seconds", "api_requests_total", "uptime_seconds"]:
         assert name in after
+
+
+def test_performance_tells_what_was_asked_for(client):
+    for _ in range(10):
+        client.tool("recall_memory")
+    until(lambda: "current" in client.result("system/performance"))
+    report = client.tool("system_performance")
+    assert set(report["current"]) >= {"at", "seconds", "cpu", "memory", "disk", "network", "calls", "queues", "deliveries", "troubles"}
+    assert report["server"]["version"] and report["server"]["store"] == "sqlite" and report["history"] == []
+    assert len(report["shards"]) == len(report["totals"]["shards"]) == report["server"]["shards"]
+    hot = {operation["operation"]: operation for operation in report["operations"]["since_start"]}
+    assert hot["memory/recall"]["calls"] >= 10 and hot["memory/recall"]["p99_ms"] > 0
+    assert {entry["name"] for entry in report["bottlenecks"]} == {entry["bottleneck"] for entry in report["advice"]}
+    two = client.tool("system_performance", metrics=["cpu", "disk"], interval=5, history_minutes=20)
+    assert {"cpu", "disk"} <= set(two["current"]) and not {"memory", "network"} & set(two["current"])
+    assert two["history"] and all("cpu" in point and "memory" not in point for point in two["history"])
+
+
+@pytest.mark.parametrize("arguments", [
+    {"interval": 0}, {"interval": 4}, {"interval": 3_601}, {"interval": "60"}, {"interval": -1}, {"history_minutes": 61},
+    {"history_minutes": 60, "interval": 5}, {"metrics": ["gpu"]}, {"metrics": "cpu"}, {"minutes": 5},
+])  # fmt: skip
+def test_bad_arguments_of_performance_are_refused(client, arguments):
+    error = client.error("system/performance", arguments)
+    assert error["code"] == -32602 and error["data"]["code"] == "INVALID_ARGUMENTS"

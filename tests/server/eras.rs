@@ -125,7 +125,7 @@ fn a_client_chooses_its_tool_profile() {
             let third = client.result("tools/list", next).await;
             assert!(third.get("nextCursor").is_none());
             let tools = |page: &Value| page["tools"].as_array().unwrap().len();
-            assert_eq!([&first, &second, &third].map(tools), [12, 12, 5]);
+            assert_eq!([&first, &second, &third].map(tools), [12, 12, 6]);
             assert_eq!(
                 client.error("tools/list", json!({"cursor": "x"})).await.0,
                 -32602

@@ -31,6 +31,7 @@ mod malformed_input_harms_nobody;
 mod memories_are_found_by_meaning;
 mod messages_follow_the_schema;
 mod nodes_are_one;
+mod performance_is_reported;
 mod restarts_without_a_gap;
 mod runs_on_postgres;
 mod senders_keep_their_order;

@@ -202,6 +202,12 @@ impl Post {
         Some(letter)
     }
 
+    /// How many letters wait, by shard.
+    pub fn waiting(&self) -> Vec<u64> {
+        let count = |pile: &Pile| pile.count.load(Ordering::Relaxed) as u64;
+        self.piles.iter().map(count).collect()
+    }
+
     /// Waits for letters.
     pub(super) async fn wait(&self, shard: usize) {
         self.piles[shard].wake.notified().await;

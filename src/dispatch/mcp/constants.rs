@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn lists_are_json_with_each_tool_once() {
         let constants = Constants::new(&Table::default());
-        for (profile, count) in [(ToolProfile::Core, 8), (ToolProfile::Full, 29)] {
+        for (profile, count) in [(ToolProfile::Core, 8), (ToolProfile::Full, 30)] {
             for era in [Era::Legacy, Era::Modern] {
                 let (mut names, mut cursor) = (Vec::new(), String::new());
                 loop {

@@ -72,6 +72,11 @@ impl Flights {
         0..self.links.len()
     }
 
+    /// Creates that wait for a flight.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.borrow().len()
+    }
+
     pub(super) fn stats(&self) -> FlightStats {
         self.stats.get()
     }

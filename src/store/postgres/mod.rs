@@ -43,6 +43,7 @@ mod search;
 mod session;
 mod sources;
 mod stats;
+mod tasks;
 mod transfer;
 mod tsquery;
 mod upkeep;
@@ -54,7 +55,6 @@ use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tokio::task::AbortHandle;
 use tokio_postgres::Config;
 use uuid::Uuid;
 
@@ -63,7 +63,7 @@ pub use flight::FlightStats;
 pub use schema::{OpenError, SCHEMA_VERSION, inspect, migrate};
 
 use super::cursor::CursorKey;
-use super::{Answer, Store, StoreError, StoreStatus, Viewer};
+use super::{Answer, Store, StoreError, StoreStatus, Viewer, Waiting};
 use crate::domain::{
     Agent, AgentKey, EmbeddingState, Imported, Keyed, McpTask, McpTaskChange, Memory, MemoryPatch,
     MemoryStats, Model, NewAgent, NewMcpTask, NewMemory, NewVector, Page, Recall, Record,
@@ -75,6 +75,7 @@ use graph::Graphs;
 use messages::MessageFlights;
 use pool::Pool;
 use scopes::Scopes;
+use tasks::Tasks;
 
 /// Where the store takes the time from.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -137,15 +138,6 @@ impl Shard {
     }
 }
 
-/// What runs beside the calls as long as there is a handle.
-struct Tasks(Vec<AbortHandle>);
-
-impl Drop for Tasks {
-    fn drop(&mut self) {
-        self.0.iter().for_each(AbortHandle::abort);
-    }
-}
-
 impl PostgresStore {
     /// Migrates the database if need be and makes ready to connect. Runs on a shard's `LocalSet`,
     /// and so does everything that is called later.
@@ -172,19 +164,10 @@ impl PostgresStore {
             .map_err(|error| OpenError::Database(error.to_string()))?;
         // Without an answer the upkeep looks again.
         let _ = graph::look(&shard).await;
-        let mut tasks = Vec::new();
-        for lane in shard.flights.lanes() {
-            let shard = shard.clone();
-            let run = async move { shard.flights.run(lane).await };
-            tasks.push(tokio::task::spawn_local(run).abort_handle());
-        }
-        let messages = shard.clone();
-        let run = async move { messages.message_flights.run().await };
-        tasks.push(tokio::task::spawn_local(run).abort_handle());
-        tasks.push(tokio::task::spawn_local(upkeep::run(shard.clone())).abort_handle());
+        let tasks = Rc::new(Tasks::start(&shard));
         Ok(Self {
             shard,
-            _tasks: Rc::new(Tasks(tasks)),
+            _tasks: tasks,
             key: None,
         })
     }
@@ -389,6 +372,10 @@ impl Store for PostgresStore {
 
     fn renew_mcp_tasks(&self, ids: Vec<Uuid>, lease_ms: u64) -> Answer<()> {
         self.write(async move |store: Self| mcp_tasks::renew(&store.shard, ids, lease_ms).await)
+    }
+
+    fn waiting(&self) -> Waiting {
+        self.shard.waiting()
     }
 
     fn status(&self) -> Answer<StoreStatus> {

@@ -64,6 +64,12 @@ impl Pool {
         }
     }
 
+    /// Transactions and reads under way or waiting.
+    pub(super) fn under_way(&self) -> (usize, usize) {
+        let reads = self.reads.under_way.get() + self.searches.under_way.get();
+        (self.transacting.get(), reads)
+    }
+
     /// The rows of each of `queries`, all of one snapshot.
     pub(super) async fn read(
         &self,

@@ -45,7 +45,7 @@ pub use schema::{OpenError, SCHEMA_VERSION, inspect, migrate};
 pub use writer::WriterStats;
 
 use super::index::IndexSize;
-use super::{Answer, Store, StoreError, StoreStatus, Viewer};
+use super::{Answer, Store, StoreError, StoreStatus, Viewer, Waiting};
 use crate::domain::{
     Agent, AgentKey, EmbeddingState, Imported, Keyed, McpTask, McpTaskChange, Memory, MemoryPatch,
     MemoryStats, Model, NewAgent, NewMcpTask, NewMemory, NewVector, Page, Recall, Record,
@@ -112,6 +112,11 @@ impl SqliteStore {
     /// What the writer has done so far.
     pub fn writer_stats(&self) -> WriterStats {
         self.threads.progress.stats()
+    }
+
+    /// How many readers there are, and how long they have worked, all together.
+    pub fn reader_stats(&self) -> (usize, Duration) {
+        self.threads.reader_stats()
     }
 
     /// How much the index in memory holds.
@@ -346,6 +351,10 @@ impl Store for SqliteStore {
         self.write(0, move |batch| {
             batch.isolated(|batch| mcp_tasks::renew(batch, &ids, lease_ms))
         })
+    }
+
+    fn waiting(&self) -> Waiting {
+        self.threads.waiting()
     }
 
     fn status(&self) -> Answer<StoreStatus> {

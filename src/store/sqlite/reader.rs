@@ -60,6 +60,8 @@ pub(super) struct Reader {
     pub(super) connection: Connection,
     pub(super) requests: Receiver<Message>,
     pub(super) query_limit: Duration,
+    /// Time that all readers together have worked.
+    pub(super) worked_ns: Arc<AtomicU64>,
     /// Keeps the directory locked while the connection is open.
     pub(super) directory: Arc<Directory>,
 }
@@ -75,11 +77,14 @@ impl Reader {
         let _ = self.connection.progress_handler(STEPS_PER_LOOK, Some(late));
         let limit_us = self.query_limit.as_micros() as u64;
         while let Ok(Message::Work(Job(run))) = self.requests.recv() {
+            let begun = Instant::now();
             deadline_us.store(
                 elapsed_us(started).saturating_add(limit_us),
                 Ordering::Relaxed,
             );
             let outcome = catch_unwind(AssertUnwindSafe(|| run(&self.connection)));
+            let worked_ns = begun.elapsed().as_nanos() as u64;
+            self.worked_ns.fetch_add(worked_ns, Ordering::Relaxed);
             deadline_us.store(u64::MAX, Ordering::Relaxed);
             if outcome.is_err() || !self.connection.is_autocommit() {
                 tracing::error!("a read of the embedded store failed unexpectedly");

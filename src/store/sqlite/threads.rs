@@ -5,8 +5,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam::channel::{Sender, TrySendError, bounded};
 use parking_lot::Mutex;
@@ -19,12 +20,14 @@ use super::schema::{Directory, OpenError};
 use super::writer::Progress;
 use super::{Clock, SqliteOptions, messages, reader, writer};
 use crate::store::index::Index;
-use crate::store::{Answer, StoreError};
+use crate::store::{Answer, StoreError, Waiting};
 
 pub(super) struct Threads {
     writer: Sender<writer::Message>,
     readers: Sender<reader::Message>,
     reader_count: usize,
+    /// Time that all readers together have worked.
+    reader_ns: Arc<AtomicU64>,
     handles: Mutex<Vec<JoinHandle<()>>>,
     closed: AtomicBool,
     pub(super) access: Arc<AccessCounts>,
@@ -50,6 +53,7 @@ impl Threads {
             writer,
             readers,
             reader_count: options.readers.max(1),
+            reader_ns: Arc::default(),
             handles: Mutex::default(),
             closed: AtomicBool::new(false),
             access: Arc::default(),
@@ -76,6 +80,7 @@ impl Threads {
             let reading = reader::Reader {
                 connection: directory.open_reader()?,
                 requests: read_requests.clone(),
+                worked_ns: threads.reader_ns.clone(),
                 query_limit: options.query_limit,
                 directory: directory.clone(),
             };
@@ -112,6 +117,21 @@ impl Threads {
             TrySendError::Full(_) => StoreError::Busy,
             TrySendError::Disconnected(_) => closed(),
         })
+    }
+
+    /// What waits for the threads.
+    pub(super) fn waiting(&self) -> Waiting {
+        Waiting {
+            writes: self.writer.len() as u64,
+            reads: self.readers.len() as u64,
+            shared: true,
+        }
+    }
+
+    /// How many readers there are, and how long they have worked, all together.
+    pub(super) fn reader_stats(&self) -> (usize, Duration) {
+        let worked = Duration::from_nanos(self.reader_ns.load(Ordering::Relaxed));
+        (self.reader_count, worked)
     }
 
     /// Ends the threads once they have served what is queued, and waits for them.

@@ -44,6 +44,8 @@ pub struct WriterStats {
     pub transactions: u64,
     /// Transactions that failed as a whole.
     pub failures: u64,
+    /// Time that it worked, as a rule for the disk.
+    pub worked: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +53,7 @@ pub(super) struct Progress {
     requests: AtomicU64,
     transactions: AtomicU64,
     failures: AtomicU64,
+    worked_ns: AtomicU64,
     /// The latest transaction failed; upkeep tries again until one succeeds.
     failing: AtomicBool,
 }
@@ -65,6 +68,7 @@ impl Progress {
             requests: self.requests.load(Ordering::Relaxed),
             transactions: self.transactions.load(Ordering::Relaxed),
             failures: self.failures.load(Ordering::Relaxed),
+            worked: Duration::from_nanos(self.worked_ns.load(Ordering::Relaxed)),
         }
     }
 }
@@ -255,6 +259,7 @@ impl Writer {
             changes: Changes::default(),
             waiting: WaitingCounts::default(),
         };
+        let begun = Instant::now();
         // A panic is a broken invariant: it costs this transaction, not the thread.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             batch.statement("BEGIN IMMEDIATE")?;
@@ -271,6 +276,9 @@ impl Writer {
         if outcome.is_err() && !self.connection.is_autocommit() {
             let _ = self.connection.execute_batch("ROLLBACK");
         }
+        self.progress
+            .worked_ns
+            .fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
         let failed_before = self
             .progress
             .failing

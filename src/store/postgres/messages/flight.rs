@@ -90,6 +90,11 @@ impl MessageFlights {
         }
     }
 
+    /// Posts, counts and settlements that wait for a flight.
+    pub(in crate::store::postgres) fn waiting(&self) -> usize {
+        self.waiting.borrow().len()
+    }
+
     /// Queues a message; the receiver learns the keys of its deliveries.
     pub(super) fn post(&self, new: NewMessage) -> Result<Landed<Vec<i64>>, StoreError> {
         check(&new.message)?;
