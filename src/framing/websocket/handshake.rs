@@ -3,6 +3,7 @@
 //! The head is parsed already, by `httparse` on a shard or by `hyper`; both are a [`RequestHead`].
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -194,12 +195,18 @@ pub fn examine<H: RequestHead>(head: &H) -> Result<Option<Upgrade<'_, H>>, Refus
     Ok(Some(Upgrade { head, key }))
 }
 
+/// Characters of [`accept`]: base64 of the 20 bytes of a SHA-1.
+const ACCEPT_BYTES: usize = 28;
+
 /// The `Sec-WebSocket-Accept` that answers a key (RFC 6455, 4.2.2).
-pub fn accept(key: &str) -> String {
+pub fn accept(key: &str) -> [u8; ACCEPT_BYTES] {
     let mut hash = Sha1::new();
     hash.update(key);
     hash.update(KEY_SUFFIX);
-    STANDARD.encode(hash.finalize())
+    let mut text = [0; ACCEPT_BYTES];
+    let written = STANDARD.encode_slice(hash.finalize(), &mut text);
+    debug_assert_eq!(written, Ok(ACCEPT_BYTES));
+    text
 }
 
 /// Appends the 101. `subprotocol` must be one that the client offered.
@@ -209,18 +216,19 @@ pub fn write_response(
     subprotocol: Option<&str>,
     deflate: Option<&Params>,
 ) {
-    let mut head = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n",
-        accept(key)
+    out.extend_from_slice(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
     );
+    out.extend_from_slice(&accept(key));
+    out.extend_from_slice(b"\r\n");
+    // Writing to memory does not fail.
     if let Some(subprotocol) = subprotocol {
-        let _ = write!(head, "Sec-WebSocket-Protocol: {subprotocol}\r\n");
+        let _ = write!(out, "Sec-WebSocket-Protocol: {subprotocol}\r\n");
     }
     if let Some(params) = deflate {
-        let _ = write!(head, "Sec-WebSocket-Extensions: {params}\r\n");
+        let _ = write!(out, "Sec-WebSocket-Extensions: {params}\r\n");
     }
-    head.push_str("\r\n");
-    out.extend_from_slice(head.as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
 fn checked_key(key: &[u8]) -> Option<&str> {

@@ -163,7 +163,7 @@ fn subprotocols_and_extensions_come_in_their_order_from_every_field() {
 fn the_answer_is_that_of_rfc_6455() {
     assert_eq!(
         accept("dGhlIHNhbXBsZSBub25jZQ=="),
-        "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        *b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
     );
     let params = Params {
         level: 6,
