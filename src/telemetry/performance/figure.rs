@@ -99,11 +99,11 @@ impl<'de> Deserialize<'de> for Figure {
 
 /// Declares a group of figures; behind each stands how several of them become one.
 macro_rules! figures {
-    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $join:ident,)* }) => {
+    ($(#[$meta:meta])* $vis:vis $name:ident { $($(#[$field_meta:meta])* $field:ident: $join:ident,)* }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
         #[serde(default)]
-        pub struct $name {
+        $vis struct $name {
             $(
                 $(#[$field_meta])*
                 #[serde(skip_serializing_if = "Figure::is_unknown")]

@@ -7,7 +7,7 @@ use super::figure::{Figure, figures};
 
 figures! {
     /// CPU of the process.
-    Cpu {
+    pub Cpu {
         /// User code, as a share of one core; two busy cores are 2.
         user_share: mean,
         /// The kernel on behalf of the process.
@@ -25,7 +25,7 @@ figures! {
 
 figures! {
     /// Memory of the process.
-    Memory {
+    pub Memory {
         /// Resident.
         resident_bytes: mean,
         /// Receive buffers in use.
@@ -39,7 +39,7 @@ figures! {
 
 figures! {
     /// Disk, as the kernel counts it for the process.
-    Disk {
+    pub Disk {
         /// Read from the device.
         read_bytes_per_second: mean,
         /// Written to the device.
@@ -53,7 +53,7 @@ figures! {
 
 figures! {
     /// Connections and what goes over them.
-    Network {
+    pub Network {
         /// WebSockets open.
         connections: mean,
         /// WebSockets accepted.
@@ -79,7 +79,7 @@ figures! {
 
 figures! {
     /// Calls of operations.
-    Calls {
+    pub Calls {
         /// Answered.
         per_second: mean,
         /// Of these, with an error.
@@ -93,7 +93,7 @@ figures! {
 
 figures! {
     /// What waits, and how busy those are for whom it waits.
-    Queues {
+    pub Queues {
         /// Writes that wait for the store.
         store_writes: most,
         /// Reads and searches that wait for the store.
@@ -121,7 +121,7 @@ figures! {
 
 figures! {
     /// Messages to sessions.
-    Deliveries {
+    pub Deliveries {
         /// Sessions with a connection that takes deliveries.
         sessions_connected: mean,
         /// Sessions that wait for their client to come back.
@@ -157,7 +157,7 @@ figures! {
 
 figures! {
     /// What should not happen, as counts of the interval.
-    Troubles {
+    pub Troubles {
         /// Connections closed for not reading.
         slow_consumers: sum,
         /// Messages besides answers that peers had no room for.
@@ -181,7 +181,7 @@ figures! {
 
 figures! {
     /// One shard.
-    Shard {
+    pub Shard {
         /// Its number.
         shard: last,
         /// Turns that had work.
