@@ -200,7 +200,7 @@ fn number(figure: Figure) -> String {
 
 fn rate(value: f64) -> String {
     match value {
-        value if value == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         value if value < 10.0 && value.fract() != 0.0 => format!("{value:.2}"),
         value if value < 1e6 => format!("{value:.0}"),
         value => format!("{:.2}M", value / 1e6),
