@@ -67,6 +67,7 @@ pub(crate) fn count(counter: &Counter) {
         inbox: changes.inbox(0),
         changes,
         metrics: Arc::clone(&metrics),
+        history: Arc::default(),
         process: Arc::new(Process::new("none", 1, "sqlite")),
         content_chars_max: Cell::new(10_000),
         batch_max: Cell::new(100),
