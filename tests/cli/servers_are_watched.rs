@@ -27,7 +27,10 @@ fn rates_and_reports_are_shown_as_often_as_is_asked() {
         assert!(line["rates"]["seconds"].as_f64().unwrap() >= 1.0, "{line}");
         // Its own looks are calls too.
         assert!(line["rates"]["calls"].as_f64().unwrap() > 0.0, "{line}");
-        assert!(line["rates"]["shards"][0]["turns"].as_f64().unwrap() > 0.0);
+        // Which shard its connections go to is the kernel's choice.
+        let shards = line["rates"]["shards"].as_array().unwrap();
+        let turns = shards.iter().filter_map(|shard| shard["turns"].as_f64());
+        assert!(turns.sum::<f64>() > 0.0, "{line}");
         assert!(line["report"]["totals"]["calls"].as_u64().unwrap() >= 10);
     }
     let screen = succeeded(&place.run(&["top", "--interval", "1", "--count", "1"]));
