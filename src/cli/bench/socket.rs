@@ -12,6 +12,9 @@ use super::work::Work;
 
 /// Bytes of the longest head of a frame (RFC 6455, 5.2).
 const HEAD_BYTES_MAX: usize = 16;
+/// Room for one read: the answers to all that is under way on a connection. A read that stops at the first answer
+/// would have the server send, and be measured, one by one.
+const READ_BYTES: usize = 16 * 1024;
 /// The opcode of a text.
 const TEXT: u8 = 1;
 /// A key that hides nothing: our own server on the loopback is spoken to.
@@ -111,6 +114,7 @@ impl Socket {
     }
 
     async fn receive(&mut self) -> Result<(), Failure> {
+        self.inbox.reserve(READ_BYTES);
         match self.stream.read_buf(&mut self.inbox).await {
             Ok(0) => Err(lost(&"the server closed it")),
             Ok(_) => Ok(()),
