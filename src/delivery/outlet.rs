@@ -182,8 +182,30 @@ impl Outlet {
 
 #[cfg(test)]
 mod tests {
-    use super::Outgoing;
+    use super::{Order, Outgoing};
     use crate::config::limits::QUEUED_BYTES_MAX;
+
+    #[test]
+    fn orders_are_taken_in_portions_and_in_order() {
+        let queue = Outgoing::of_stream();
+        for key in 0..5 {
+            queue.send(key, b"m".to_vec());
+        }
+        queue.close(0, 1000, "");
+        let (mut portions, mut taken) = (Vec::new(), Vec::new());
+        loop {
+            let before = taken.len();
+            queue.take_orders(&mut taken, 4);
+            if taken.len() == before {
+                break;
+            }
+            portions.push(taken.len() - before);
+        }
+        assert_eq!(portions, [4, 2]);
+        let keys: Vec<u64> = taken.iter().map(|(key, _)| *key).collect();
+        assert_eq!(keys, [0, 1, 2, 3, 4, 0]);
+        assert!(matches!(taken.last(), Some((0, Order::Close(1000, "")))));
+    }
 
     #[test]
     fn messages_come_in_order_and_are_bounded() {
