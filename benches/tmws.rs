@@ -3,6 +3,7 @@
 use criterion::{criterion_group, criterion_main};
 
 mod codec;
+mod dispatching;
 mod embed;
 mod lanes;
 mod rpc;

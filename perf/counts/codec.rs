@@ -7,9 +7,8 @@ use tmws::framing::websocket::{Decoder, Event, OpCode, Pool, PoolLimits, frame, 
 use tmws::rpc::jsonrpc::{self, Message};
 
 use super::Counter;
+use super::dispatching::HEALTH;
 
-/// A small call, as most are.
-pub(crate) const HEALTH: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"health_check","arguments":{}}}"#;
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 const OPERATIONS: u64 = 2_000;

@@ -1,103 +1,36 @@
 //! From a message's text to its written answer, through the real dispatcher over an empty store; and the whole
 //! way from the bytes of a frame to the bytes of another, as a shard goes it.
 
-use std::cell::Cell;
 use std::hint::black_box;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use tmws::config::{self, Config, ToolProfile};
-use tmws::delivery::courier::{Courier, Post, ResumeTokens, Terms};
-use tmws::delivery::{Changes, Outgoing, Registry, Session, Transport};
-use tmws::dispatch::{Constants, Dispatcher, McpConnection, Reply};
-use tmws::domain::AgentKey;
-use tmws::embed::Embedder;
+use tmws::dispatch::{Dispatcher, McpConnection, Reply};
 use tmws::framing::websocket::{Event, OpCode, frame};
-use tmws::operations::{Meaning, Services, Table};
-use tmws::store::sqlite::{SqliteOptions, SqliteStore};
-use tmws::telemetry::{Metrics, Process};
 
 use super::Counter;
-use super::codec::{self, HEALTH};
+use super::codec;
+use super::dispatching::{DISCOVER, Dispatching, HEALTH};
 
 const OPERATIONS: u64 = 2_000;
-const INITIALIZE: &str =
-    r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}"#;
 const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
 const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
-const DISCOVER: &str = r#"{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
 
 pub(crate) fn count(counter: &Counter) {
     if !counter.wants("dispatch/") && !counter.wants("connection/") {
         return;
     }
-    let data = tempfile::tempdir().expect("a directory");
-    let store = SqliteStore::open(data.path(), SqliteOptions::default()).expect("a store");
-    let table = Arc::new(Table::default());
-    let metrics = Arc::new(Metrics::new(1, table.method_names()));
-    let registry = Arc::new(Registry::default());
-    let flags = [("embedding_model".to_owned(), "none".to_owned())];
-    let settings = config::gather(None, &[], &flags).expect("valid settings");
-    let embedding = Config::from_settings(&settings)
-        .expect("a configuration")
-        .embedding;
-    let (meaning, _switches) = Meaning::new(Embedder::new(&embedding));
-    let post = Arc::new(Post::new(1));
-    let changes = Arc::new(Changes::new(1, Arc::clone(post.events())));
-    let terms = Terms {
-        ping_interval_ms: 20_000,
-        message_bytes_max: 1 << 20,
-        reconnect_window_ms: 300_000,
-    };
-    let outgoing = Outgoing::of_stream();
-    let counts = Arc::clone(&metrics.shards[0]);
-    let courier = Courier::new(0, Rc::new(store.clone()), post, outgoing, terms, counts);
-    let services = Rc::new(Services {
-        store: Rc::new(store.clone()),
-        courier,
-        tokens: Arc::new(ResumeTokens::new(b"a secret")),
-        embedding: Arc::new(embedding),
-        upkeep: Arc::default(),
-        meaning: Arc::new(meaning),
-        looks: Cell::new(0),
-        registry: Arc::clone(&registry),
-        running: Arc::default(),
-        turns: Arc::default(),
-        seal: Arc::default(),
-        inbox: changes.inbox(0),
-        changes,
-        metrics: Arc::clone(&metrics),
-        history: Arc::default(),
-        process: Arc::new(Process::new("none", 1, "sqlite")),
-        content_chars_max: Cell::new(10_000),
-        batch_max: Cell::new(100),
-    });
-    let constants = Arc::new(Constants::new(&table));
-    let counts = Arc::clone(&metrics.shards[0]);
-    let dispatcher = Rc::new(Dispatcher::new(table, constants, services, counts));
-    let agent = AgentKey::new("default", "budget").expect("a name");
-    let session = Rc::new(Session::open(
-        &registry,
-        Transport::WebSocket,
-        agent,
-        Vec::new(),
-    ));
-    let outlet = Outgoing::of_stream().outlet(0);
-    let mut connection = McpConnection::new(session, ToolProfile::Core, outlet);
-    let mut out = Vec::new();
-    let reply = connection.receive(&dispatcher, INITIALIZE, &mut out);
-    assert!(matches!(reply, Reply::Written));
+    let dispatching = Dispatching::new();
+    let dispatcher = &dispatching.dispatcher;
+    let mut connection = dispatching.connection();
     for (name, text, part) in [
         ("dispatch/health_check", HEALTH, "\"status\":\"healthy\""),
         ("dispatch/ping", PING, "\"result\":{}"),
         ("dispatch/tools_list", LIST, "semantic_search"),
     ] {
-        answer(counter, name, text, part, &mut connection, &dispatcher);
+        answer(counter, name, text, part, &mut connection, dispatcher);
     }
-    whole(counter, &mut connection, &dispatcher);
-    let session = Session::of_request(AgentKey::new("default", "budget").expect("a name"));
-    let outlet = Outgoing::of_stream().outlet(0);
-    let mut modern = McpConnection::modern(Rc::new(session), ToolProfile::Core, outlet);
+    whole(counter, &mut connection, dispatcher);
+    let mut modern = Dispatching::modern();
     let name = "dispatch/server_discover";
     answer(
         counter,
@@ -105,9 +38,8 @@ pub(crate) fn count(counter: &Counter) {
         DISCOVER,
         "supportedVersions",
         &mut modern,
-        &dispatcher,
+        dispatcher,
     );
-    store.close();
 }
 
 fn answer(

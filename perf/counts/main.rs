@@ -17,6 +17,8 @@
 mod allocations;
 mod codec;
 mod dispatch;
+#[path = "../../benches/dispatching.rs"]
+mod dispatching;
 mod lanes;
 mod vectors;
 

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
+use tmws::net::cpu_clock::CpuClock;
 
 use crate::connection::Event;
-use crate::cpu::CpuClock;
 use crate::fleet::Fleet;
 use crate::jsonrpc;
 use crate::memory::Memory;

@@ -14,7 +14,6 @@
 )]
 
 mod connection;
-mod cpu;
 mod delivery;
 mod echo;
 mod fleet;

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
+use tmws::net::cpu_clock::CpuClock;
 
 use crate::connection::Event;
-use crate::cpu::CpuClock;
 use crate::fleet::Fleet;
 use crate::inflate;
 use crate::jsonrpc::{self, Template};
@@ -261,6 +261,6 @@ fn initialize(fleet: &mut Fleet, transport: Transport) -> anyhow::Result<()> {
 
 /// CPU time of the load and of the server.
 fn cpu(server: Option<&CpuClock>) -> anyhow::Result<(u64, u64)> {
-    let server = server.map(CpuClock::nanoseconds).transpose()?;
+    let server = server.copied().map(CpuClock::nanoseconds).transpose()?;
     Ok((CpuClock::OWN.nanoseconds()?, server.unwrap_or(0)))
 }

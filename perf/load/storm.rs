@@ -9,9 +9,9 @@ use clap::Args;
 use serde::Deserialize;
 use serde::Serialize;
 use serde_json::json;
+use tmws::net::cpu_clock::CpuClock;
 
 use crate::connection::Event;
-use crate::cpu::CpuClock;
 use crate::fleet::Fleet;
 use crate::jsonrpc;
 use crate::latency::{Latencies, Summary};
@@ -71,7 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         format!("X-Agent-ID: {}\r\n", agent(index))
     })?;
     let server = arguments.server_pid.map(CpuClock::of).transpose()?;
-    let server_cpu = || server.as_ref().map(CpuClock::nanoseconds).transpose();
+    let server_cpu = || server.map(CpuClock::nanoseconds).transpose();
 
     let cpu_before = server_cpu()?;
     let start = Instant::now();

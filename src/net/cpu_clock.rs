@@ -7,6 +7,9 @@ use std::io;
 pub struct CpuClock(libc::clockid_t);
 
 impl CpuClock {
+    /// The clock of this process.
+    pub const OWN: Self = Self(libc::CLOCK_PROCESS_CPUTIME_ID);
+
     /// The clock of the process with this id.
     pub fn of(pid: u32) -> io::Result<Self> {
         let mut clock = 0;

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use clap::Args;
 use serde::Serialize;
+use tmws::net::cpu_clock::CpuClock;
 
 use super::{floor, peer};
 use crate::connection::{Dial, Event};
-use crate::cpu::CpuClock;
 use crate::fleet::Fleet;
 use crate::report::{self, Faults, rounded};
 use crate::target::{Target, Transport};

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
+use tmws::net::cpu_clock::CpuClock;
 
 use super::peer;
 use crate::connection::{Dial, Event};
-use crate::cpu::CpuClock;
 use crate::fleet::Fleet;
 use crate::latency::{Latencies, Summary};
 use crate::memory::Memory;

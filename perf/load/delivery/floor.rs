@@ -2,10 +2,10 @@
 
 use anyhow::ensure;
 use serde::Serialize;
+use tmws::net::cpu_clock::CpuClock;
 
 use super::fanout::{Arguments, CLOSE_SECONDS_MAX, PAUSE, ROUND_SECONDS_MAX, quiet, until_quiet};
 use crate::connection::{Dial, Event};
-use crate::cpu::CpuClock;
 use crate::fleet::Fleet;
 use crate::report::{self, Faults, rounded};
 

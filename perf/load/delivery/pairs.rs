@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
+use tmws::net::cpu_clock::CpuClock;
 
 use super::peer;
 use crate::connection::{Dial, Event};
-use crate::cpu::CpuClock;
 use crate::fleet::Fleet;
 use crate::jsonrpc::FIRST_ID;
 use crate::latency::{Latencies, Summary};

@@ -9,11 +9,11 @@ use anyhow::Context;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tmws::net::cpu_clock::CpuClock;
 
 use super::hold::{self, Held};
 use super::peer::{self, Welcome};
 use crate::connection::{Dial, Event};
-use crate::cpu::CpuClock;
 use crate::fleet::Fleet;
 use crate::jsonrpc::{self, FIRST_ID};
 use crate::outbox::Outbox;
