@@ -29,6 +29,7 @@ pub(crate) fn count(counter: &Counter) {
     ] {
         answer(counter, name, text, part, &mut connection, dispatcher);
     }
+    unknown(counter);
     whole(counter, &mut connection, dispatcher);
     let mut modern = Dispatching::modern();
     let name = "dispatch/server_discover";
@@ -58,6 +59,29 @@ fn answer(
             assert!(matches!(reply, Reply::Written));
         }
         assert!(String::from_utf8_lossy(&out).contains(part), "{name}");
+    });
+}
+
+/// A call that has to be read: no text comes twice within a round. By a dispatcher of its own, or what the
+/// paths before it left in the cache would count.
+fn unknown(counter: &Counter) {
+    let dispatching = Dispatching::new();
+    let mut connection = dispatching.connection();
+    let texts = (10_000..10_000 + 8 * OPERATIONS)
+        .map(|token| {
+            let meta = format!("}},\"_meta\":{{\"progressToken\":{token}}}}}}}");
+            HEALTH.replace("}}}", &meta)
+        })
+        .collect::<Vec<_>>();
+    let mut next = texts.iter().cycle();
+    let mut out = Vec::new();
+    counter.count("dispatch/health_check_unknown", OPERATIONS, || {
+        for text in next.by_ref().take(OPERATIONS as usize) {
+            out.clear();
+            let reply = connection.receive(&dispatching.dispatcher, black_box(text), &mut out);
+            assert!(matches!(reply, Reply::Written) && out.ends_with(b"}}"));
+        }
+        assert!(String::from_utf8_lossy(&out).contains("healthy"));
     });
 }
 

@@ -193,6 +193,14 @@ pub const URI_BYTES_MAX: usize = 512;
 /// document for the time of its request.
 pub const REQUEST_ID_BYTES_MAX: usize = 256;
 
+/// Requests that a shard knows by their bytes (`rpc::mcp::ParseCache`): each that is looked through costs a
+/// comparison of some bytes, and clients poll with few.
+pub const PARSE_CACHE_ENTRIES_MAX: usize = 8;
+
+/// Bytes of a request that is known so: calls that repeat are short, and copying a long one that comes once
+/// would be work for nothing.
+pub const PARSE_CACHE_BYTES_MAX: usize = 1024;
+
 /// Bytes of buffers that a shard keeps for the next sends; the rest goes back to the allocator.
 pub const SPARE_BUFFER_BYTES_MAX: usize = 64 * 1024;
 

@@ -22,6 +22,7 @@ pub use mcp::{Caller, Constants, McpConnection, Way};
 
 use crate::delivery::Session;
 use crate::operations::{Context, Later, Operation, Outcome, Services, Table};
+use crate::rpc::mcp::ParseCache;
 use crate::rpc::{Condition, Fault};
 use crate::telemetry::ShardMetrics;
 use mcp::{Request, Watches};
@@ -55,6 +56,8 @@ pub struct Dispatcher {
     /// Plans of batches; reset after each.
     arena: RefCell<Bump>,
     recent: RefCell<Recent>,
+    /// Requests whose text was read before, all but their ids.
+    parses: RefCell<ParseCache>,
     watches: Rc<Watches>,
     /// The end of the latest call or the start of the turn: where the next call's time begins, so
     /// that each takes one look at the clock.
@@ -88,6 +91,7 @@ impl Dispatcher {
             scratch: RefCell::default(),
             arena: RefCell::default(),
             recent: RefCell::default(),
+            parses: RefCell::default(),
             clock: Cell::new(Instant::now()),
             reused: Cell::default(),
             latest_tool: Cell::default(),

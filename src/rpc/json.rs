@@ -19,6 +19,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Member<'a> {
 }
 
 impl<'a> Member<'a> {
+    /// The member whose value has this JSON text.
+    pub(super) fn of(raw: Option<&'a str>) -> Self {
+        Self(raw.map(Cow::Borrowed))
+    }
+
     /// The JSON text of the value; `None` if the member is absent.
     pub fn raw(&self) -> Option<&str> {
         self.0.as_deref()
@@ -50,7 +55,12 @@ impl<'a> Member<'a> {
 #[derive(Debug, Default, Clone)]
 pub struct Text<'a>(Option<Cow<'a, str>>);
 
-impl Text<'_> {
+impl<'a> Text<'a> {
+    /// The member with this text.
+    pub(super) fn of(text: Option<&'a str>) -> Self {
+        Self(text.map(Cow::Borrowed))
+    }
+
     /// The text; `None` if the member is absent.
     pub fn get(&self) -> Option<&str> {
         self.0.as_deref()

@@ -4,11 +4,12 @@ use std::rc::Rc;
 
 use super::caller::{Caller, Request};
 use super::methods::{self, TOOLS_CALL};
+use super::phase::{Phase, first_phase, is_enveloped};
 use crate::config::ToolProfile;
 use crate::delivery::{Outlet, Session};
 use crate::dispatch::{Dispatcher, Reply};
 use crate::rpc::jsonrpc::{self, Call, Message};
-use crate::rpc::mcp::{self, ClientCapabilities, Era, Params, ToolCall, ToolsCall};
+use crate::rpc::mcp::{self, ClientCapabilities, Era, Known, Params, Target, ToolCall, ToolsCall};
 use crate::rpc::{Condition, Fault};
 
 /// The protocol's state on one connection, or in one session of HTTP.
@@ -33,21 +34,6 @@ impl<'a> Way<'a> {
     fn of(outlet: &'a Outlet) -> Self {
         Self { outlet, key: None }
     }
-}
-
-/// What the requests so far have fixed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// No request has come.
-    New,
-    /// The legacy era, before `initialize`.
-    Legacy,
-    /// The legacy era at the negotiated revision.
-    Initialized(&'static str),
-    /// The modern era.
-    Modern,
-    /// One request of the modern era, beside which others may be of the other.
-    ModernAlone,
 }
 
 impl McpConnection {
@@ -115,14 +101,20 @@ impl McpConnection {
     ) -> Reply {
         let received = &self.session().messages_received;
         received.set(received.get() + 1);
+        let known = dispatcher.parses.borrow_mut().find(text);
+        if let Some(known) = known.filter(|known| self.phase.admits(known.era)) {
+            return self.known(dispatcher, &known, out, way);
+        }
         if self.calls_tools {
             if let Some((id, call)) = jsonrpc::parse_request::<ToolsCall, ToolCall<'_>>(text) {
-                return self.tool_call(dispatcher, &id, &call, out, way);
+                return self.tool_call(dispatcher, (text, &id), &call, out, way);
             }
             self.calls_tools = false;
         }
         match jsonrpc::parse(text) {
-            Ok(Message::Request { id, call }) => self.request(dispatcher, &id, &call, out, way),
+            Ok(Message::Request { id, call }) => {
+                self.request(dispatcher, (text, &id), &call, out, way)
+            }
             Ok(Message::Notification(call)) => {
                 methods::notified(&self.caller, &call);
                 Reply::Silent
@@ -141,11 +133,37 @@ impl McpConnection {
         }
     }
 
+    /// Answers a request whose text was read before.
+    fn known(
+        &mut self,
+        dispatcher: &Rc<Dispatcher>,
+        known: &Known<'_>,
+        out: &mut Vec<u8>,
+        way: Way<'_>,
+    ) -> Reply {
+        let request = Request {
+            caller: &self.caller,
+            era: known.era,
+            id: known.id,
+            outlet: way.outlet,
+            key: way.key,
+        };
+        let answer = match &known.target {
+            Target::Tool(call) => dispatcher.tool(request, call, out),
+            Target::Method(call) => dispatcher.answer(request, call, out),
+        };
+        self.calls_tools = matches!(known.target, Target::Tool(_));
+        answer.unwrap_or_else(|fault| {
+            jsonrpc::write_error(out, Some(known.id), &fault);
+            Reply::Written
+        })
+    }
+
     /// Answers a `tools/call` that was read in one pass.
     fn tool_call(
         &mut self,
         dispatcher: &Rc<Dispatcher>,
-        id: &str,
+        (text, id): (&str, &str),
         call: &ToolCall<'_>,
         out: &mut Vec<u8>,
         way: Way<'_>,
@@ -160,6 +178,9 @@ impl McpConnection {
         let caller = &self.caller;
         admitted
             .and_then(|era| {
+                let mut parses = dispatcher.parses.borrow_mut();
+                parses.keep_tool(text, id, era, call);
+                drop(parses);
                 let request = Request {
                     caller,
                     era,
@@ -200,7 +221,7 @@ impl McpConnection {
     fn request(
         &mut self,
         dispatcher: &Rc<Dispatcher>,
-        id: &str,
+        (text, id): (&str, &str),
         call: &Call<'_>,
         out: &mut Vec<u8>,
         way: Way<'_>,
@@ -211,6 +232,10 @@ impl McpConnection {
                 .map(|()| Reply::Written),
             method => {
                 self.calls_tools = method == TOOLS_CALL;
+                if !self.calls_tools && method != "initialize" {
+                    let mut parses = dispatcher.parses.borrow_mut();
+                    parses.keep_method(text, id, era, call);
+                }
                 let request = Request {
                     caller: &self.caller,
                     era,
@@ -320,30 +345,4 @@ impl McpConnection {
 fn wrong_era() -> Fault {
     let message = "this connection speaks a revision before 2026-07-28 already";
     Fault::new(Condition::InvalidRequest, message)
-}
-
-/// The era that the first request fixes. A method that only the modern era has, without its
-/// envelope, is refused and fixes nothing: the client may still fall back to `initialize`.
-fn first_phase(call: &Call<'_>) -> Result<Phase, Fault> {
-    if is_enveloped(call) {
-        return Ok(Phase::Modern);
-    }
-    match &*call.method {
-        "server/discover"
-        | "subscriptions/listen"
-        | "tasks/get"
-        | "tasks/update"
-        | "tasks/cancel" => mcp::check_envelope(&Params::parse(call.params.as_deref())?.meta)
-            .map(|()| Phase::Modern),
-        _ => Ok(Phase::Legacy),
-    }
-}
-
-fn is_enveloped(call: &Call<'_>) -> bool {
-    // A look at the text spares most requests the parse.
-    call.params
-        .as_deref()
-        .filter(|params| params.contains("_meta") || params.contains('\\'))
-        .and_then(|params| Params::parse(Some(params)).ok())
-        .is_some_and(|params| mcp::is_enveloped(&params.meta))
 }

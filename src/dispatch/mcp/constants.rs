@@ -1,5 +1,7 @@
 //! Answers that never change while the server runs, written once.
 
+use std::sync::{Arc, OnceLock};
+
 use serde::Serialize;
 
 use super::icons::{Icon, icon_of, write_implementation};
@@ -26,13 +28,17 @@ const TOOLS_OF_A_PAGE: usize = 1_000;
 
 /// Results of methods without parameters, as JSON objects.
 pub struct Constants {
-    /// Pages by era and profile.
-    tools: [[Vec<Vec<u8>>; 2]; 2],
+    table: Arc<Table>,
+    /// Written when they are asked for first, or [prepared](Self::prepare): schemas take half of a start.
+    tools: OnceLock<ToolPages>,
     prompts: [Vec<u8>; 2],
     templates: [Vec<u8>; 2],
     discover: Vec<u8>,
     empty: [Vec<u8>; 2],
 }
+
+/// Pages by era and profile.
+type ToolPages = [[Vec<Vec<u8>>; 2]; 2];
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -40,7 +46,7 @@ struct ToolEntry<'a> {
     name: &'a str,
     title: &'a str,
     description: &'a str,
-    input_schema: &'a schemars::Schema,
+    input_schema: schemars::Schema,
     output_schema: schemars::Schema,
     annotations: Annotations,
     /// In the full profile, which people look at; models pay for the core one.
@@ -62,13 +68,12 @@ struct Annotations {
 }
 
 impl Constants {
-    /// Writes all of them from the table.
-    pub fn new(table: &Table) -> Self {
+    /// Writes what is short, and keeps the table for the rest.
+    pub fn new(table: &Arc<Table>) -> Self {
         let eras = [Era::Legacy, Era::Modern];
-        let lists =
-            |era| [ToolProfile::Core, ToolProfile::Full].map(|profile| tools(table, era, profile));
         Self {
-            tools: eras.map(lists),
+            table: Arc::clone(table),
+            tools: OnceLock::new(),
             prompts: eras.map(|era| list(era, "prompts", &prompts::rows(), None)),
             templates: eras
                 .map(|era| list(era, "resourceTemplates", &resources::templates(), None)),
@@ -77,9 +82,15 @@ impl Constants {
         }
     }
 
+    /// Writes what is long, so that nobody waits for it later.
+    pub fn prepare(&self) {
+        self.tools.get_or_init(|| tool_pages(&self.table));
+    }
+
     /// A page of `tools/list`; the empty cursor is that of the first.
     pub fn tools(&self, era: Era, profile: ToolProfile, cursor: &str) -> Result<&[u8], Fault> {
-        let pages = &self.tools[era as usize][profile as usize];
+        let tools = self.tools.get_or_init(|| tool_pages(&self.table));
+        let pages = &tools[era as usize][profile as usize];
         let page = match cursor.strip_prefix("page-") {
             None if cursor.is_empty() => pages.first(),
             None => None,
@@ -147,13 +158,22 @@ const MODERN_CAPABILITIES: &str = r#"{"completions":{},"logging":{},"prompts":{}
 #[cfg(feature = "conformance-fixture")]
 const MODERN_CAPABILITIES: &str = r#"{"completions":{},"logging":{},"prompts":{"listChanged":true},"resources":{"subscribe":true,"listChanged":true},"tools":{"listChanged":true},"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
 
-fn tools(table: &Table, era: Era, profile: ToolProfile) -> Vec<Vec<u8>> {
+fn tool_pages(table: &Table) -> ToolPages {
+    let entries = [ToolProfile::Core, ToolProfile::Full].map(|profile| entries(table, profile));
+    [Era::Legacy, Era::Modern].map(|era| [&entries[0], &entries[1]].map(|list| pages(era, list)))
+}
+
+fn entries(table: &Table, profile: ToolProfile) -> Vec<Vec<u8>> {
     let entries: Vec<Vec<u8>> = table
         .iter()
         .filter_map(|operation| entry(operation, profile))
         .collect();
     #[cfg(feature = "conformance-fixture")]
     let entries = [super::fixture::tools(), entries].concat();
+    entries
+}
+
+fn pages(era: Era, entries: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let pages: Vec<_> = entries.chunks(TOOLS_OF_A_PAGE).collect();
     let last = pages.len().saturating_sub(1);
     let pages = pages.iter().enumerate().map(|(index, page)| {
@@ -184,10 +204,10 @@ fn entry(operation: &Operation, profile: ToolProfile) -> Option<Vec<u8>> {
         name: tool.name,
         title: tool.title,
         description: operation.description,
-        input_schema: &operation.arguments,
+        input_schema: (operation.arguments)(),
         output_schema: match profile {
-            ToolProfile::Core => or_error(&outline(&operation.result)),
-            ToolProfile::Full => or_error(&operation.result),
+            ToolProfile::Core => or_error(&outline(&(operation.result)())),
+            ToolProfile::Full => or_error(&(operation.result)()),
         },
         annotations: Annotations {
             read_only_hint: operation.read_only,
@@ -249,14 +269,15 @@ fn write_cache_hints(out: &mut Vec<u8>) {
 mod tests {
     use sonic_rs::{JsonContainerTrait, JsonValueTrait, Value};
 
+    use std::sync::Arc;
+
     use super::Constants;
     use crate::config::ToolProfile;
-    use crate::operations::Table;
     use crate::rpc::mcp::Era;
 
     #[test]
     fn lists_are_json_with_each_tool_once() {
-        let constants = Constants::new(&Table::default());
+        let constants = Constants::new(&Arc::default());
         for (profile, count) in [(ToolProfile::Core, 8), (ToolProfile::Full, 30)] {
             for era in [Era::Legacy, Era::Modern] {
                 let (mut names, mut cursor) = (Vec::new(), String::new());

@@ -13,6 +13,7 @@ mod icons;
 mod input;
 mod listen;
 mod methods;
+mod phase;
 mod prompts;
 mod resources;
 mod tasks;

@@ -8,6 +8,7 @@ mod capability;
 mod envelope;
 mod notification;
 mod params;
+mod parse_cache;
 mod result;
 
 pub use capability::ClientCapabilities;
@@ -17,6 +18,7 @@ pub use notification::{
     write_updated,
 };
 pub use params::{Params, ToolCall, ToolsCall};
+pub use parse_cache::{Known, ParseCache, Target};
 pub use result::{
     begin_object, end_object, server_info, write_content, write_direct_result, write_tool_error,
     write_tool_result,
