@@ -138,6 +138,7 @@ fn judged(back: &Back) -> (ResumeOutcome, Option<Lost>, u64) {
             latest,
             missed,
             volatile,
+            ended_here,
             ..
         } => {
             let lost = Lost {
@@ -147,6 +148,7 @@ fn judged(back: &Back) -> (ResumeOutcome, Option<Lost>, u64) {
                 volatile: *volatile,
             };
             let outcome = match (*volatile, missed.is_nothing()) {
+                (true, _) if *ended_here => ResumeOutcome::SessionEnded,
                 (true, _) => ResumeOutcome::ServerRestarted,
                 (false, false) => ResumeOutcome::MessagesLost,
                 (false, true) => ResumeOutcome::Recovered,

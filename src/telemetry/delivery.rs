@@ -19,6 +19,8 @@ pub enum ResumeOutcome {
     MessagesLost,
     /// What was in memory only may be lost with an earlier server.
     ServerRestarted,
+    /// The session had ended on this server, and what it had in memory only may be lost.
+    SessionEnded,
     /// Nothing is known of the session any more.
     UnknownSession,
     /// It is not the client's session, or its wire takes no deliveries.
@@ -28,10 +30,11 @@ pub enum ResumeOutcome {
 }
 
 impl ResumeOutcome {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Recovered,
         Self::MessagesLost,
         Self::ServerRestarted,
+        Self::SessionEnded,
         Self::UnknownSession,
         Self::Refused,
         Self::Failed,
@@ -43,6 +46,7 @@ impl ResumeOutcome {
             Self::Recovered => "recovered",
             Self::MessagesLost => "messages_lost",
             Self::ServerRestarted => "server_restarted",
+            Self::SessionEnded => "session_ended",
             Self::UnknownSession => "unknown_session",
             Self::Refused => "refused",
             Self::Failed => "failed",

@@ -165,6 +165,33 @@ fn who_is_told_of_a_loss_had_one() {
         let (_, resumed) = Peer::resume(&server, "bob", &welcome, 0).await;
         assert_eq!(resumed["recovered"], false, "{resumed}");
         assert_eq!(resumed["lost"]["volatile"], true);
+        assert_eq!(resumed["reason"], "server_restarted");
+    });
+}
+
+#[test]
+fn a_session_that_ended_is_no_restart() {
+    on_both(async |io| {
+        let server = launch(&["--io", io]).start();
+        let mut alice = agent(&server, "alice").await;
+        let bob = Peer::connect(&server, "bob").await;
+        let params = json!({"to": {"agent": "bob"}, "body": 1, "durable": false});
+        alice.result("agent/send", params).await;
+        let (second, resumed) = Peer::resume(&server, "bob", &bob.welcome, 0).await;
+        assert_eq!(resumed["recovered"], true, "{resumed}");
+        // The session that the second connection began with ended when it took up the first's. While its
+        // queue is being closed nothing is known of it.
+        let told = within(async {
+            loop {
+                let (_, resumed) = Peer::resume(&server, "bob", &second.welcome, 0).await;
+                assert_eq!(resumed["recovered"], false, "{resumed}");
+                if resumed["reason"] != "unknown_session" {
+                    return resumed["reason"].clone();
+                }
+                tokio::time::sleep(SILENCE / 10).await;
+            }
+        });
+        assert_eq!(told.await, "session_ended");
     });
 }
 

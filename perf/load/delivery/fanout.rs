@@ -65,9 +65,6 @@ struct Round {
     idle_server_cpu_ms: f64,
 }
 
-/// Acknowledgements that wait for their answers: what the store takes at once is bounded, and thousands
-/// that come at the same time are told to try again.
-const ACKS_WAITING_MAX: usize = 512;
 pub(super) const ROUND_SECONDS_MAX: u64 = 30;
 pub(super) const CLOSE_SECONDS_MAX: u64 = 20;
 /// New sessions are filled from the store; a quiet server is one that is done with that.
@@ -238,7 +235,7 @@ impl Crowd<'_> {
         })
     }
 
-    /// Every session is done with the broadcast; returns how many the server had settled.
+    /// Every session is done with the broadcast, all at the same time; returns how many the server had settled.
     fn acknowledge(
         &self,
         fleet: &mut Fleet,
@@ -247,13 +244,12 @@ impl Crowd<'_> {
     ) -> anyhow::Result<u64> {
         let sessions = self.arguments.sessions as usize;
         let request = peer::ack(place, place);
-        let (mut asked, mut answers, mut acknowledged) = (0, 0, 0);
+        let (mut answers, mut acknowledged) = (0, 0);
         let deadline = Instant::now() + Duration::from_secs(ROUND_SECONDS_MAX);
+        for index in 0..sessions {
+            fleet.write(index, |out| out.text(&request))?;
+        }
         while answers < sessions && faults.none() && Instant::now() < deadline {
-            while asked < sessions.min(answers + ACKS_WAITING_MAX) {
-                fleet.write(asked, |out| out.text(&request))?;
-                asked += 1;
-            }
             fleet.turn(PAUSE, |index, event, _, _| match event {
                 Event::Text(answer) => match peer::accepted(answer) {
                     Ok(accepted) => {

@@ -133,7 +133,7 @@ impl Courier {
             unknown,
         } = answered;
         if !keys.is_empty() {
-            let settled = self.store.settle_deliveries(keys.clone()).await;
+            let settled = self.settle(keys.clone()).await;
             let done = settled.is_ok();
             let now = Timestamp::now();
             self.hub

@@ -52,7 +52,7 @@ impl Courier {
                 );
             }
             Request::Settle(keys) => {
-                let settled = self.store.settle_deliveries(keys.clone()).await;
+                let settled = self.settle(keys.clone()).await;
                 let done = noted(settled, "settle deliveries").is_ok();
                 self.hub
                     .borrow_mut()

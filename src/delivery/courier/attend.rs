@@ -53,8 +53,11 @@ pub enum Back {
         latest: u64,
         /// What it has missed for good.
         missed: Missed,
-        /// Messages that were in memory only may have been lost with an earlier server.
+        /// Messages that were in memory only may have been lost with an earlier server, or with the
+        /// session's end.
         volatile: bool,
+        /// It had ended on this server.
+        ended_here: bool,
     },
     /// Nothing is known of it any more. What waits for its agent comes to the new session.
     Unknown,
@@ -216,6 +219,7 @@ impl Courier {
             latest: resumed.latest,
             missed: resumed.missed,
             volatile: resumed.volatile,
+            ended_here: false,
         })
     }
 
@@ -283,6 +287,7 @@ impl Courier {
             Some(_) => metrics.taken_from_nodes.add(1),
             None => metrics.taken_from_store.add(1),
         }
+        let was_handed = handed.is_some();
         let (owner, now) = (agent.clone(), Timestamp::now());
         self.hub
             .borrow_mut()
@@ -294,6 +299,7 @@ impl Courier {
             latest: 0,
             missed,
             volatile,
+            ended_here: !was_handed && claim.node == self.store.node(),
         })
     }
 }

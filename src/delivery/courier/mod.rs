@@ -36,6 +36,7 @@ mod moves;
 mod nodes;
 mod recipients;
 mod send;
+mod settle;
 mod stop;
 mod take;
 mod text;
@@ -94,6 +95,8 @@ pub struct Courier {
     resuming: RefCell<HashSet<Uuid>>,
     /// What came for sessions that are being taken over from elsewhere.
     claims: RefCell<HashMap<Uuid, Vec<moves::Kept>>>,
+    /// Deliveries that are over and not settled yet.
+    settlements: settle::Settlements,
     /// Rung when the hub wants to be looked at earlier than it was thought.
     rearm: Notify,
     armed: Cell<Option<Timestamp>>,
@@ -126,6 +129,7 @@ impl Courier {
             epochs: Cell::new(0),
             resuming: RefCell::default(),
             claims: RefCell::default(),
+            settlements: settle::Settlements::default(),
             rearm: Notify::new(),
             armed: Cell::new(None),
             sealed: Cell::new(false),
