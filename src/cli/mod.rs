@@ -19,8 +19,12 @@ use clap::ArgMatches;
 
 pub use exit::Exit;
 
+use crate::net::limits;
+
 /// Runs the command that the arguments name and returns the process's exit code.
 pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
+    // Before anything is allocated; the server says it if it fails.
+    let _ = limits::refuse_huge_pages();
     let matches = match command::command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => {

@@ -112,10 +112,10 @@ pub struct Operation {
     /// How old an answer without arguments may be: it is the same for every caller, and thousands
     /// of agents poll it.
     pub reuse: Option<Duration>,
-    /// Schema of the arguments.
-    pub arguments: Schema,
-    /// Schema of the result.
-    pub result: Schema,
+    /// Makes the schema of the arguments: a server starts without.
+    pub arguments: fn() -> Schema,
+    /// Makes the schema of the result.
+    pub result: fn() -> Schema,
     run: Run,
     /// Runs it to its end, where it answers before.
     whole: Option<Whole>,
@@ -193,8 +193,8 @@ impl Operation {
             reuse: None,
             whole: None,
             repeats: Repeats::Again,
-            arguments: schema::of_arguments::<A>(),
-            result: schema::of_result::<R>(),
+            arguments: schema::of_arguments::<A>,
+            result: schema::of_result::<R>,
             run,
         }
     }

@@ -143,10 +143,11 @@ mod tests {
                 operation.description.len() > 20,
                 "{method} has no description"
             );
-            for schema in [&operation.arguments, &operation.result] {
+            for schema in [(operation.arguments)(), (operation.result)()] {
                 assert_eq!(schema.get("type").unwrap(), "object", "{method}");
             }
-            let Some(properties) = operation.arguments.get("properties") else {
+            let arguments = (operation.arguments)();
+            let Some(properties) = arguments.get("properties") else {
                 continue;
             };
             for (name, property) in properties.as_object().unwrap() {

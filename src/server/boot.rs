@@ -84,8 +84,9 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
         cores: cores.len(),
     };
     let history = Arc::new(sampler.begin(config.connections_max));
+    let constants = Arc::new(Constants::new(&table));
     let shared = shard_thread::Shared {
-        constants: Arc::new(Constants::new(&table)),
+        constants: Arc::clone(&constants),
         registry: Arc::clone(&registry),
         changes: Arc::clone(&changes),
         post: Arc::clone(&post),
@@ -154,6 +155,7 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
     drop(tokio::task::spawn_local(keeper.run()));
     drop(tokio::task::spawn_local(sampler.run(Arc::clone(&history))));
     announce(&config, &process, api_address, ws_address);
+    drop(tokio::task::spawn_blocking(move || constants.prepare()));
     Ok(Server {
         config,
         backing,

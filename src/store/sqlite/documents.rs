@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crossbeam::channel::bounded;
 use rusqlite::{Connection, OptionalExtension, Row};
 use uuid::Uuid;
 
@@ -51,8 +52,40 @@ pub(super) fn refresh(
     Ok(())
 }
 
-/// Reads every memory into an empty index, but no vector.
+/// Documents that go to the index at once, and such portions that may wait for it: enough to keep both
+/// threads at work, and far less than the index itself.
+const PORTION: usize = 512;
+const PORTIONS_MAX: usize = 8;
+
+/// Reads every memory into an empty index, but no vector. Taking documents in is as much work as reading
+/// them, so another thread does it.
 pub(super) fn load(connection: &Connection, index: &Index) -> Result<(), StoreError> {
+    let (portions, taken) = bounded::<Vec<(i64, Document)>>(PORTIONS_MAX);
+    // The sender belongs to this closure: the other thread ends with it, whatever goes wrong.
+    std::thread::scope(move |threads| {
+        threads.spawn(move || {
+            for (seq, document) in taken.into_iter().flatten() {
+                index.load(seq, &document);
+            }
+        });
+        let mut portion = Vec::with_capacity(PORTION);
+        read_all(connection, |read| {
+            portion.push(read);
+            if portion.len() == PORTION {
+                let full = std::mem::replace(&mut portion, Vec::with_capacity(PORTION));
+                // Nobody takes it only if that thread has panicked, which the scope tells.
+                let _ = portions.send(full);
+            }
+        })?;
+        let _ = portions.send(portion);
+        Ok(())
+    })
+}
+
+fn read_all(
+    connection: &Connection,
+    mut take: impl FnMut((i64, Document)),
+) -> Result<(), StoreError> {
     let mut grants: HashMap<i64, Vec<AgentKey>> = HashMap::new();
     let mut statement = connection.prepare("SELECT memory, namespace, agent FROM memory_grant")?;
     let mut rows = statement.query([])?;
@@ -67,7 +100,7 @@ pub(super) fn load(connection: &Connection, index: &Index) -> Result<(), StoreEr
     while let Some(row) = rows.next()? {
         let (seq, mut document) = document(row)?;
         document.grantees = grants.remove(&seq).unwrap_or_default();
-        index.load(seq, &document);
+        take((seq, document));
     }
     Ok(())
 }
