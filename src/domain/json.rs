@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sonic_rs::LazyValue;
 
 /// The text of one JSON object. It is checked when it enters and copied verbatim from then on.
 #[derive(Clone, PartialEq, Eq)]
@@ -12,16 +14,13 @@ pub struct JsonObject(Box<str>);
 impl JsonObject {
     /// Takes over `text`, which must be one JSON object.
     pub fn parse(text: &str) -> Option<Self> {
-        let value: sonic_rs::OwnedLazyValue = sonic_rs::from_str(text).ok()?;
+        let value: LazyValue<'_> = sonic_rs::from_str(text).ok()?;
         Self::from_value(&value)
     }
 
-    fn from_value(value: &sonic_rs::OwnedLazyValue) -> Option<Self> {
-        use sonic_rs::JsonValueTrait;
-        if !value.is_object() {
-            return None;
-        }
-        text_of(value).map(Self)
+    fn from_value(value: &LazyValue<'_>) -> Option<Self> {
+        let text = text_of(value)?;
+        text.starts_with('{').then(|| Self(text.into()))
     }
 
     /// The object's JSON text.
@@ -70,13 +69,66 @@ fn after_string(bytes: &[u8], mut at: usize) -> usize {
     bytes.len()
 }
 
-/// The text of a value that is known to parse from end to end.
-fn text_of(value: &sonic_rs::OwnedLazyValue) -> Option<Box<str>> {
-    let text = sonic_rs::to_string(value).ok()?;
+/// The text of a value, if it parses from end to end.
+fn text_of<'v>(value: &'v LazyValue<'_>) -> Option<&'v str> {
+    let text = value.as_raw_str();
     // A lazy value knows where it ends, not what its strings and numbers hold: one bad escape
     // would spoil every answer that the value is copied into.
-    sonic_rs::from_str::<sonic_rs::Value>(&text).ok()?;
-    Some(text.into())
+    sonic_rs::from_str::<Whole>(text).ok()?;
+    Some(text)
+}
+
+/// Any value, read from end to end and forgotten.
+struct Whole;
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WholeVisitor)
+    }
+}
+
+struct WholeVisitor;
+
+impl<'de> Visitor<'de> for WholeVisitor {
+    type Value = Whole;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Whole, E> {
+        Ok(Whole)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Whole, E> {
+        Ok(Whole)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Whole, E> {
+        Ok(Whole)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Whole, E> {
+        Ok(Whole)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Whole, E> {
+        Ok(Whole)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Whole, E> {
+        Ok(Whole)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Whole, A::Error> {
+        while elements.next_element::<Whole>()?.is_some() {}
+        Ok(Whole)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Whole, A::Error> {
+        while members.next_entry::<Whole, Whole>()?.is_some() {}
+        Ok(Whole)
+    }
 }
 
 impl Default for JsonObject {
@@ -93,7 +145,7 @@ impl fmt::Debug for JsonObject {
 
 impl Serialize for JsonObject {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let value: sonic_rs::LazyValue<'_> =
+        let value: LazyValue<'_> =
             sonic_rs::from_str(&self.0).map_err(serde::ser::Error::custom)?;
         value.serialize(serializer)
     }
@@ -101,7 +153,7 @@ impl Serialize for JsonObject {
 
 impl<'de> Deserialize<'de> for JsonObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = sonic_rs::OwnedLazyValue::deserialize(deserializer)?;
+        let value = LazyValue::deserialize(deserializer)?;
         Self::from_value(&value).ok_or_else(|| serde::de::Error::custom("expected a JSON object"))
     }
 }
@@ -126,7 +178,7 @@ pub struct JsonText(Arc<str>);
 impl JsonText {
     /// Takes over `text`, which must be one JSON value.
     pub fn parse(text: &str) -> Option<Self> {
-        let value: sonic_rs::OwnedLazyValue = sonic_rs::from_str(text).ok()?;
+        let value: LazyValue<'_> = sonic_rs::from_str(text).ok()?;
         text_of(&value).map(|text| Self(text.into()))
     }
 
@@ -154,7 +206,7 @@ impl fmt::Debug for JsonText {
 
 impl Serialize for JsonText {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let value: sonic_rs::LazyValue<'_> =
+        let value: LazyValue<'_> =
             sonic_rs::from_str(&self.0).map_err(serde::ser::Error::custom)?;
         value.serialize(serializer)
     }
@@ -162,7 +214,7 @@ impl Serialize for JsonText {
 
 impl<'de> Deserialize<'de> for JsonText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = sonic_rs::OwnedLazyValue::deserialize(deserializer)?;
+        let value = LazyValue::deserialize(deserializer)?;
         let text = text_of(&value).ok_or_else(|| serde::de::Error::custom("expected JSON"))?;
         Ok(Self(text.into()))
     }
@@ -182,7 +234,7 @@ impl schemars::JsonSchema for JsonText {
 
 #[cfg(test)]
 mod tests {
-    use super::JsonObject;
+    use super::{JsonObject, JsonText};
 
     #[test]
     fn depth_counts_brackets_outside_strings() {
@@ -213,6 +265,41 @@ mod tests {
             "{} x",
         ] {
             assert!(JsonObject::parse(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn values_of_any_kind_are_kept_as_they_were_written() {
+        for text in [
+            "null",
+            "true",
+            "-0.5e-3",
+            "18446744073709551616",
+            r#""\ud83d\ude00 \" \\ é""#,
+            r#"[1, {"a" : [null,false]}]"#,
+        ] {
+            assert_eq!(JsonText::parse(text).unwrap().as_str(), text);
+            let padded = format!(" \n{text} ");
+            assert_eq!(JsonText::parse(&padded).unwrap().as_str(), text);
+            let inside: Vec<JsonText> = sonic_rs::from_str(&format!("[ {text} ]")).unwrap();
+            assert_eq!(inside[0].as_str(), text);
+        }
+        for text in [
+            "",
+            "nul",
+            "1e",
+            "-",
+            "1e999",
+            r#""\ud83d""#,
+            r#"{"a\x":1}"#,
+            "[1,]",
+            "{1:2}",
+        ] {
+            assert!(JsonText::parse(text).is_none(), "{text}");
+            assert!(
+                sonic_rs::from_str::<Vec<JsonText>>(&format!("[{text}]")).is_err()
+                    || text.is_empty()
+            );
         }
     }
 }
