@@ -34,6 +34,12 @@ def processor():
     return platform.machine()
 
 
+def generation():
+    """Family and model, which tell processors apart that a hypervisor gives one name."""
+    found = dict(re.findall(r"^(cpu family|model)\s*: (\d+)$", text_of("/proc/cpuinfo"), re.MULTILINE))
+    return "-".join(found[name] for name in ("cpu family", "model") if name in found) or UNKNOWN
+
+
 def commit():
     return output_of("git", "rev-parse", "--short=10", "HEAD")
 
@@ -46,6 +52,7 @@ def environment():
         "commit": commit(),
         "uncommitted_changes": output_of("git", "status", "--porcelain", "--untracked-files=no") not in ("", UNKNOWN),
         "processor": processor(),
+        "processor_family_and_model": generation(),
         "cores": sorted(os.sched_getaffinity(0)),
         "memory_mib": int(memory[1]) // 1024 if memory else None,
         # Without the words of whoever built it.
@@ -83,5 +90,7 @@ def complaints(environment):
 
 def host_class(environment):
     """A name for machines of one kind, for the name of a folder."""
-    words = re.findall(r"[a-z0-9]+", environment["processor"].lower())
-    return "-".join([*words[:3], f"{len(environment['cores'])}c"])
+    words = re.findall(r"[a-z0-9]+", environment["processor"].lower())[:3]
+    if environment["processor_family_and_model"] != UNKNOWN:
+        words.append(environment["processor_family_and_model"])
+    return "-".join([*words, f"{len(environment['cores'])}c"])

@@ -12,6 +12,7 @@ mod wrapping;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bumpalo::Bump;
@@ -219,7 +220,15 @@ impl Dispatcher {
                 self.finish(index, result.is_ok());
                 Run::Ready(result)
             }
-            Outcome::Later(later) => {
+            Outcome::Later(mut later) => {
+                // Messages in memory and answers that were kept wait for nothing: such a call needs no task
+                // and no way to cancel it. Whoever awaits the rest polls it again, so this waker wakes nobody.
+                let mut nobody = TaskContext::from_waker(Waker::noop());
+                if let Poll::Ready(result) = later.as_mut().poll(&mut nobody) {
+                    let result = result.map(|object| scratch.extend_from_slice(&object));
+                    self.finish(index, result.is_ok());
+                    return Run::Ready(result);
+                }
                 let metrics = Arc::clone(&self.metrics);
                 Run::Later(Box::pin(async move {
                     let result = later.await;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::fleet::database;
 use crate::harness::peer::{Peer, send};
 use crate::harness::{Server, agent, connect, http, launch, on_both, until};
 
@@ -75,58 +76,71 @@ impl Callers {
 
 #[test]
 fn two_take_overs_refuse_nobody_and_lose_nothing() {
+    on_both(async |io| take_over_twice(io, &[]).await);
+}
+
+#[test]
+fn nor_do_they_on_postgres() {
+    let urls = [database(), database()];
     on_both(async |io| {
-        let other = if io == "uring" { "epoll" } else { "uring" };
-        let data = tempfile::tempdir().unwrap();
-        let start = |io: &str, shards: &str| -> Server {
-            let flags = [
-                "--io",
-                io,
-                "--shards",
-                shards,
-                "--drain-seconds",
-                "1",
-                "--take-over",
-            ];
-            launch(&flags).data(data.path()).start()
-        };
-        // With nobody to take over from it starts all the same.
-        let mut server = start(io, "2");
-        let socket = data.path().join("handover.sock");
-        let mode = socket.metadata().unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        let (ws, api) = (server.ws, server.api);
-        let callers = Callers::start(ws, api);
-        let mut welcome = Peer::connect(&server, "bob").await.welcome;
-        let mut sent = Vec::new();
-        for (io, shards) in [(other, "1"), (io, "3")] {
-            let mut alice = agent(&server, "alice").await;
-            for _ in 0..3 {
-                let n = sent.len();
-                send(&mut alice, "bob", json!(n)).await;
-                let params = json!({"to": {"agent": "bob"}, "body": n + 1, "durable": false});
-                alice.result("agent/send", params).await;
-                sent.extend([json!(n), json!(n + 1)]);
-            }
-            callers.serve(50).await;
-            let next = start(io, shards);
-            assert_eq!((next.ws, next.api, &*next.io), (ws, api, io));
-            assert_eq!(server.wait().code(), Some(0));
-            server = next;
-            callers.serve(50).await;
-            let (mut bob, resumed) = Peer::resume(&server, "bob", &welcome, 0).await;
-            assert_eq!(resumed["recovered"], true, "{resumed}");
-            assert_eq!(bob.bodies(sent.len()).await, sent);
-            welcome["epoch"] = resumed["epoch"].clone();
-            welcome["resume_token"] = resumed["resume_token"].clone();
-        }
-        callers.end();
-        // A stop that nobody follows leaves nothing behind.
-        server.signal(libc::SIGTERM);
-        assert_eq!(server.wait().code(), Some(0));
-        assert!(!socket.exists());
-        assert!(std::net::TcpStream::connect(ws).is_err());
+        let url = &urls[usize::from(io == "epoll")];
+        take_over_twice(io, &["--database-url", url]).await;
     });
+}
+
+/// Two servers take over, one after the other; `store` are the flags of what they keep things in.
+async fn take_over_twice(io: &str, store: &[&str]) {
+    let other = if io == "uring" { "epoll" } else { "uring" };
+    let data = tempfile::tempdir().unwrap();
+    let start = |io: &str, shards: &str| -> Server {
+        let flags = [
+            "--io",
+            io,
+            "--shards",
+            shards,
+            "--drain-seconds",
+            "1",
+            "--take-over",
+        ];
+        let flags = [&flags[..], store].concat();
+        launch(&flags).data(data.path()).start()
+    };
+    // With nobody to take over from it starts all the same.
+    let mut server = start(io, "2");
+    let socket = data.path().join("handover.sock");
+    let mode = socket.metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let (ws, api) = (server.ws, server.api);
+    let callers = Callers::start(ws, api);
+    let mut welcome = Peer::connect(&server, "bob").await.welcome;
+    let mut sent = Vec::new();
+    for (io, shards) in [(other, "1"), (io, "3")] {
+        let mut alice = agent(&server, "alice").await;
+        for _ in 0..3 {
+            let n = sent.len();
+            send(&mut alice, "bob", json!(n)).await;
+            let params = json!({"to": {"agent": "bob"}, "body": n + 1, "durable": false});
+            alice.result("agent/send", params).await;
+            sent.extend([json!(n), json!(n + 1)]);
+        }
+        callers.serve(50).await;
+        let next = start(io, shards);
+        assert_eq!((next.ws, next.api, &*next.io), (ws, api, io));
+        assert_eq!(server.wait().code(), Some(0));
+        server = next;
+        callers.serve(50).await;
+        let (mut bob, resumed) = Peer::resume(&server, "bob", &welcome, 0).await;
+        assert_eq!(resumed["recovered"], true, "{resumed}");
+        assert_eq!(bob.bodies(sent.len()).await, sent);
+        welcome["epoch"] = resumed["epoch"].clone();
+        welcome["resume_token"] = resumed["resume_token"].clone();
+    }
+    callers.end();
+    // A stop that nobody follows leaves nothing behind.
+    server.signal(libc::SIGTERM);
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(!socket.exists());
+    assert!(std::net::TcpStream::connect(ws).is_err());
 }
 
 #[test]
