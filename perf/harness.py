@@ -103,7 +103,7 @@ class Server:
             for line in self.log.read_text().splitlines(keepends=True):
                 if line.endswith("\n") and json.loads(line).get("message") == "listening":
                     return json.loads(line)
-            time.sleep(0.002)
+            time.sleep(0.0005)
         self.kill()
         sys.exit(f"the server does not start:\n{self.log.read_text()}")
 

@@ -75,8 +75,13 @@ pub const DEFLATE_LEVEL: u8 = 6;
 /// Window of our compressor (SPEC 13): 1 KiB, which keeps a pooled compressor small.
 pub const DEFLATE_WINDOW_BITS: u8 = 10;
 
-/// Events that other threads may leave for a shard before they are refused.
-pub const MAILBOX_EVENTS_MAX: usize = 4_096;
+/// Events that other threads may leave for a shard before they are refused: a reload or a stop now and then.
+/// The room for all of them is touched at the start.
+pub const MAILBOX_EVENTS_MAX: usize = 64;
+
+/// Lines of the log that wait for a slow disk or terminal; what comes beyond them is lost. Their places are touched at
+/// the start, and those of the 128,000 that the queue's library takes by itself cost 4 MiB and 2 ms.
+pub const LOG_LINES_WAITING_MAX: usize = 8_192;
 
 /// Bytes of messages that tasks may leave for all WebSockets of a shard between two of its turns:
 /// progress, changes and requests of ours, a few hundred bytes each.

@@ -1,6 +1,7 @@
 //! Start: limits, backend, store, listeners, shards, in that order, so that whatever is wrong is
 //! said before anyone can connect.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -45,7 +46,7 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
     let shards = config.shards.unwrap_or(cores.len());
     let sockets = Sockets::open(&config, shards, inherited.unwrap_or_default())?;
     let (api_address, ws_address) = (sockets.api, sockets.ws);
-    let handover = offer(&config, &sockets);
+    let copies = sockets.copies();
     let table = Arc::new(Table::default());
     let metrics = Arc::new(Metrics::new(shards, table.method_names()));
     let process = Arc::new(Process::new(
@@ -129,6 +130,8 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
             .map_err(ServerError::system("cannot start a shard's thread"))?;
         threads.push(thread);
     }
+    // Whoever connects is served from here on, and waits for nothing of what follows.
+    let handover = offer(&config, copies);
     let keeper = Keeper {
         store: Rc::clone(&store),
         meaning: Arc::clone(&meaning),
@@ -246,8 +249,7 @@ fn inherit(config: &Config) -> Option<Vec<(TcpListener, u8)>> {
 }
 
 /// Offers the listeners to the server that follows. Without it a restart has a gap, and no more.
-fn offer(config: &Config, sockets: &Sockets) -> Option<Handover> {
-    let listeners = sockets.copies();
+fn offer(config: &Config, listeners: io::Result<Vec<(TcpListener, u8)>>) -> Option<Handover> {
     match listeners.and_then(|listeners| Handover::offer(&config.data_dir, listeners)) {
         Ok(handover) => Some(handover),
         Err(error) => {

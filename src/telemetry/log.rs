@@ -3,10 +3,12 @@
 use std::io;
 use std::path::Path;
 
-use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+
+use crate::config::limits::LOG_LINES_WAITING_MAX;
 
 /// Keeps the log's writing thread; dropped last, it writes what is still queued.
 pub struct Log {
@@ -17,15 +19,16 @@ pub struct Log {
 /// Starts logging for the process. Events are written by a thread of their own: a full disk or a
 /// stopped terminal must not stop a shard.
 pub fn start(level: &str, json: bool, file: Option<&Path>) -> io::Result<Log> {
+    let queue = NonBlockingBuilder::default().buffered_lines_limit(LOG_LINES_WAITING_MAX);
     let (writer, guard) = match file {
         Some(path) => {
             let file = std::fs::OpenOptions::new()
                 .create(true)
                 .append(true)
                 .open(path)?;
-            tracing_appender::non_blocking(file)
+            queue.finish(file)
         }
-        None => tracing_appender::non_blocking(io::stderr()),
+        None => queue.finish(io::stderr()),
     };
     let (filter, handle) = reload::Layer::new(parse(level)?);
     let output = fmt::layer()

@@ -3,6 +3,7 @@
 //! Invariants: a full queue refuses at once; closing serves what was queued before; the data
 //! directory stays locked until the last thread has closed its connection.
 
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -47,17 +48,27 @@ impl Threads {
         let node = Uuid::new_v4();
         // Best effort: a full disk keeps nobody from reading, and the node says it again.
         let _ = messages::keep_node(&connection, node, (options.clock)());
+        let reader_count = options.readers.max(1);
+        // Each connection reads the whole schema when it is opened.
+        let (index, connections) = std::thread::scope(|threads| {
+            let opening = || (0..reader_count).map(|_| directory.open_reader()).collect();
+            let opening = threads.spawn(opening);
+            let index = load::index(&directory, &connection)?;
+            let opened: Result<Vec<_>, OpenError> =
+                opening.join().unwrap_or_else(|panic| resume_unwind(panic));
+            Ok::<_, OpenError>((index, opened?))
+        })?;
         let (writer, write_requests) = bounded(options.write_queue.max(1));
         let (readers, read_requests) = bounded(options.read_queue.max(1));
         let threads = Self {
             writer,
             readers,
-            reader_count: options.readers.max(1),
+            reader_count,
             reader_ns: Arc::default(),
             handles: Mutex::default(),
             closed: AtomicBool::new(false),
             access: Arc::default(),
-            index: Arc::new(load::index(&directory, &connection)?),
+            index: Arc::new(index),
             progress: Arc::default(),
             clock: options.clock.clone(),
             node,
@@ -76,9 +87,9 @@ impl Threads {
         threads.spawn("store-writer", move || writing.run())?;
         let index = threads.index.clone();
         threads.spawn("store-index", move || index.settle())?;
-        for place in 0..threads.reader_count {
+        for (place, connection) in connections.into_iter().enumerate() {
             let reading = reader::Reader {
-                connection: directory.open_reader()?,
+                connection,
                 requests: read_requests.clone(),
                 worked_ns: threads.reader_ns.clone(),
                 query_limit: options.query_limit,
