@@ -221,10 +221,11 @@ impl Dispatcher {
                 Run::Ready(result)
             }
             Outcome::Later(mut later) => {
-                // Messages in memory and answers that were kept wait for nothing: such a call needs no task
-                // and no way to cancel it. Whoever awaits the rest polls it again, so this waker wakes nobody.
+                // Needs no task then, and no way to cancel it. Whoever awaits it polls it again, so this waker wakes nobody.
                 let mut nobody = TaskContext::from_waker(Waker::noop());
-                if let Poll::Ready(result) = later.as_mut().poll(&mut nobody) {
+                if operation.at_once
+                    && let Poll::Ready(result) = later.as_mut().poll(&mut nobody)
+                {
                     let result = result.map(|object| scratch.extend_from_slice(&object));
                     self.finish(index, result.is_ok());
                     return Run::Ready(result);

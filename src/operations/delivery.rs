@@ -25,18 +25,22 @@ pub(super) fn rows() -> Vec<Operation> {
                 "Settle deliveries: all up to a place (up_to), or single ones (acks with the delivery \
                  that is meant, or seqs). Answered when it is durable.",
             )
+            .at_once()
             .writes(true)
             .keeps_result_of_session(),
         Operation::later("session/nack", nack)
             .describe("Ask for a delivery again, after delay_ms.")
+            .at_once()
             .writes(true)
             .keeps_result_of_session(),
         Operation::later("session/extend", extend)
             .describe("Ask for another 30 seconds before a delivery is made again.")
+            .at_once()
             .writes(true)
             .keeps_result_of_session(),
         Operation::later("session/term", term)
             .describe("Make a dead letter of a message: it is not delivered again.")
+            .at_once()
             .writes(true)
             .keeps_result_of_session(),
     ]

@@ -37,12 +37,14 @@ pub(super) fn rows() -> Vec<Operation> {
             )
             .scope(Scope::AgentSend)
             .cost(2)
+            .at_once()
             .writes(false),
         Operation::later("agent/broadcast", broadcast)
             .tool("broadcast_message", "Broadcast a message")
             .describe("Send a message to every other agent that is here in your namespace.")
             .scope(Scope::AgentSend)
             .cost(5)
+            .at_once()
             .writes(false),
         Operation::later("agent/inbox", inbox)
             .tool("check_inbox", "Check the inbox")

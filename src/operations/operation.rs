@@ -109,6 +109,9 @@ pub struct Operation {
     pub idempotent: bool,
     /// What it touches, which keeps the order of a batch.
     pub touches: Touches,
+    /// Often waits for nothing, so it is tried where it was read. What always waits is not: its client may cancel it
+    /// in the same breath.
+    pub at_once: bool,
     /// How old an answer without arguments may be: it is the same for every caller, and thousands
     /// of agents poll it.
     pub reuse: Option<Duration>,
@@ -190,6 +193,7 @@ impl Operation {
             destructive: false,
             idempotent: true,
             touches: Touches::Named,
+            at_once: false,
             reuse: None,
             whole: None,
             repeats: Repeats::Again,
@@ -234,6 +238,12 @@ impl Operation {
 
     pub(super) fn reuse(mut self, age: Duration) -> Self {
         self.reuse = Some(age);
+        self
+    }
+
+    /// Marks an operation that often waits for nothing.
+    pub(super) fn at_once(mut self) -> Self {
+        self.at_once = true;
         self
     }
 
