@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
+use crate::harness::peer::Peer;
 use crate::harness::web::envelope;
 use crate::harness::{Client, Server, agent, connect, connect_over, launch, on_both, within};
 
@@ -83,6 +84,33 @@ fn a_cancelled_call_is_not_answered_and_gives_its_place_back() {
             let answer = client.receive().await;
             assert!(answer["result"]["id"].is_string(), "{answer}");
         }
+    });
+}
+
+#[test]
+fn a_message_in_memory_is_sent_where_it_is_read() {
+    on_both(async |io| {
+        let server = launch(&["--io", io]).start();
+        let mut bob = Peer::connect(&server, "bob").await;
+        let mut corked = Corked::connect(&server, "alice").await;
+        let send = |n: u64| json!({"to": {"agent": "bob"}, "body": n, "durable": false});
+        // The first one waits for the store, which is told that there will be such messages.
+        corked.client.result("agent/send", send(0)).await;
+        for n in 1..20 {
+            let id = json!(1000 + n);
+            corked
+                .send_together(&[&call(&id, "agent/send", &send(n)), &cancel(&id)])
+                .await;
+            // It is over when the cancel is read.
+            let answer = corked.client.receive().await;
+            assert_eq!(
+                (&answer["id"], answer["error"].is_null()),
+                (&id, true),
+                "{answer}"
+            );
+        }
+        let all: Vec<Value> = (0..20_u64).map(|n| json!(n)).collect();
+        assert_eq!(bob.bodies(20).await, all);
     });
 }
 
