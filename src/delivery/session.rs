@@ -8,7 +8,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::Registry;
-use super::courier::{Attendance, Courier};
+use super::courier::{Arrival, Attendance, Courier};
 use crate::config::limits::SESSION_RESULTS_MAX;
 use crate::domain::{AgentKey, Keyed, Timestamp};
 
@@ -67,6 +67,8 @@ pub struct Session {
     connection: Cell<Option<u64>>,
     /// That it takes deliveries.
     attendance: RefCell<Option<Rc<Attendance>>>,
+    /// How its agent has come to this node, once it has sent something.
+    arrival: RefCell<Option<Rc<Arrival>>>,
     /// Results of calls that changed nothing but the session, by key, the latest last. The agent is
     /// not asked for, since such a call may be what has changed it.
     results: RefCell<VecDeque<(Keyed, Box<[u8]>)>>,
@@ -118,6 +120,7 @@ impl Session {
             start_ms,
             connection: Cell::new(None),
             attendance: RefCell::new(None),
+            arrival: RefCell::default(),
             results: RefCell::default(),
             registry,
         }
@@ -161,9 +164,15 @@ impl Session {
         self.agent.borrow().clone()
     }
 
+    /// How its agent has come to this node as a sender.
+    pub fn arrival(&self) -> Rc<Arrival> {
+        Rc::clone(self.arrival.borrow_mut().get_or_insert_default())
+    }
+
     /// Lets another agent act from now on; returns the one before.
     pub fn switch(&self, agent: AgentKey) -> AgentKey {
         let before = self.agent();
+        self.arrival.take();
         match &self.registry {
             Some(registry) => {
                 let agent = registry.intern(agent);

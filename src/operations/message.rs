@@ -223,6 +223,7 @@ fn send_to(
         exclude,
         durable: arguments.durable.unwrap_or(true),
         key: context.keyed.cloned(),
+        arrival: context.session.arrival(),
     };
     Ok(Box::pin(async move {
         let Sent { id, recipients } = services.courier.send(sending, present).await?;

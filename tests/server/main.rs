@@ -34,6 +34,7 @@ mod nodes_are_one;
 mod performance_is_reported;
 mod restarts_without_a_gap;
 mod runs_on_postgres;
+mod senders_change_nodes;
 mod senders_keep_their_order;
 mod sends_are_whole;
 mod sessions_are_private;

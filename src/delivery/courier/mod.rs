@@ -26,6 +26,7 @@ use crate::store::{Store, StoreError};
 use crate::telemetry::ShardMetrics;
 
 mod answers;
+mod arrival;
 mod ask;
 mod attend;
 mod counts;
@@ -38,11 +39,13 @@ mod recipients;
 mod send;
 mod settle;
 mod stop;
+mod stored;
 mod take;
 mod text;
 mod token;
 
 pub use answers::{Said, SayError, Told};
+pub use arrival::Arrival;
 pub use attend::{Attendance, Back, Claim};
 pub use letters::Post;
 pub use nodes::Link;

@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::arrival::Arrival;
 use super::directory::{Home, Listed};
 use super::letters::Letter;
-use super::nodes::{Offered, Saying};
-use super::recipients::{Recipient, destinations, nodes_of};
+use super::nodes::{IsSaid, Offered, Saying};
+use super::recipients::{Recipient, nodes_of};
 use super::{Courier, text};
 use crate::config::limits::BUS_ITEMS_MAX;
 use crate::delivery::queue::{Entry, Parcel};
-use crate::domain::{AgentKey, Destination, Keyed, Message, NewMessage};
+use crate::domain::{AgentKey, Keyed, Message};
 use crate::store::{Store, StoreError};
 
 /// Who is to receive a message.
@@ -40,6 +41,8 @@ pub struct Sending {
     pub durable: bool,
     /// The key under which it is sent once.
     pub key: Option<Keyed>,
+    /// How its sender has come to this node.
+    pub arrival: Rc<Arrival>,
 }
 
 /// A message that was taken.
@@ -67,29 +70,32 @@ pub enum SendError {
 const OFFERED_MAX: usize = 64;
 
 /// One message on its way to its sessions, written once.
-struct Round<'a> {
+pub(super) struct Round<'a> {
     message: &'a Message,
     parcel: Arc<Parcel>,
     /// Sessions of this shard that were offered it since they were looked at.
     offered: usize,
     /// Deliveries to sessions of other nodes.
     abroad: BTreeMap<Uuid, Vec<Offered>>,
+    /// What is said of it to other nodes.
+    pub(super) said: Vec<IsSaid>,
 }
 
 impl<'a> Round<'a> {
-    fn new(message: &'a Message) -> Self {
+    pub(super) fn new(sending: &'a Sending) -> Self {
         Self {
-            message,
-            parcel: text::parcel(message),
+            message: &sending.message,
+            parcel: text::parcel(&sending.message),
             offered: 0,
             abroad: BTreeMap::new(),
+            said: Vec::new(),
         }
     }
 }
 
 impl Courier {
-    /// Sends a message. What is durable is answered after the commit. `present` are the agents of the
-    /// namespace that are here by other wires.
+    /// Sends a message. What is durable is answered after the commit, and after the bus has taken the
+    /// word of it to other nodes. `present` are the agents of the namespace that are here by other wires.
     pub async fn send(
         self: &Rc<Self>,
         sending: Sending,
@@ -98,41 +104,40 @@ impl Courier {
         if self.post.is_full() {
             return Err(SendError::Full);
         }
-        let recipients = self.recipients(&sending, present);
-        let (id, count) = (sending.message.id, recipients.len());
-        let sent = Sent {
-            id,
-            recipients: count,
-        };
-        if let Some(key) = sending.key.clone() {
-            let courier = Rc::clone(self);
-            // To its end even if its caller goes: what is stored must be offered, and a repetition
-            // will not do that.
-            let once = async move { courier.send_once(&key, &sending, recipients).await };
-            let stopping = |_| SendError::Store(StoreError::Unavailable("it is closed".into()));
-            return tokio::task::spawn_local(once).await.map_err(stopping)?;
+        if let Some(abroad) = &self.post.abroad {
+            if sending.arrival.settle(abroad).await {
+                // What was heard is in letters.
+                self.read_all();
+            }
         }
-        if recipients.is_empty() {
+        let recipients = self.recipients(&sending, present);
+        let sent = Sent {
+            id: sending.message.id,
+            recipients: recipients.len(),
+        };
+        if sending.key.is_none() && recipients.is_empty() {
             return Ok(sent);
         }
-        if self.is_stored(&sending, &recipients) {
-            let to = destinations(recipients);
-            let new = NewMessage {
-                message: Arc::clone(&sending.message),
-                to: to.clone(),
-            };
-            let mut posted = self.store.post_messages(vec![new]).await?;
-            let keys = posted.pop().unwrap_or(Err(StoreError::Busy))?;
-            self.offer_stored(&sending.message, to, keys);
-        } else {
+        if sending.key.is_none() && !self.is_stored(&sending, &recipients) {
             self.note_volatile(&nodes_of(&recipients)).await?;
-            self.offer_volatile(&sending.message, recipients);
+            self.offer_volatile(&sending, recipients);
+            return Ok(sent);
         }
-        Ok(sent)
+        let courier = Rc::clone(self);
+        // To its end even if its caller goes: what is stored must be offered, and a repetition will not
+        // do that.
+        let stored = async move {
+            match sending.key.clone() {
+                Some(key) => courier.send_once(&key, &sending, recipients).await,
+                None => courier.send_stored(&sending, recipients).await,
+            }
+        };
+        let stopping = |_| SendError::Store(StoreError::Unavailable("it is closed".into()));
+        tokio::task::spawn_local(stored).await.map_err(stopping)?
     }
 
     /// Is it stored? What is in memory only and cannot reach its node would be lost without a trace.
-    fn is_stored(&self, sending: &Sending, recipients: &[Recipient]) -> bool {
+    pub(super) fn is_stored(&self, sending: &Sending, recipients: &[Recipient]) -> bool {
         let is_cut_off = |listed: &Listed| match (listed.home, &self.post.abroad) {
             (Home::Node(node), Some(abroad)) => !abroad.reaches(node),
             _ => false,
@@ -141,81 +146,8 @@ impl Courier {
         sending.durable || sessions.any(is_cut_off)
     }
 
-    /// Sends a message unless one was sent under `key`. What is in memory only is noted before it is
-    /// offered: a crash between the two loses it, as a crash may lose every such message.
-    async fn send_once(
-        self: &Rc<Self>,
-        key: &Keyed,
-        sending: &Sending,
-        recipients: Vec<Recipient>,
-    ) -> Result<Sent, SendError> {
-        let message = &sending.message;
-        let count = recipients.len() as u64;
-        let (to, volatile) = if self.is_stored(sending, &recipients) {
-            (destinations(recipients), Vec::new())
-        } else {
-            (<_>::default(), recipients)
-        };
-        if !volatile.is_empty() {
-            self.note_volatile(&nodes_of(&volatile)).await?;
-        }
-        let new = NewMessage {
-            message: Arc::clone(message),
-            to: to.clone(),
-        };
-        let posted = self.store.post_once(key, new, count).await?;
-        if let Some(keys) = posted.keys {
-            self.offer_stored(message, to, keys);
-            self.offer_volatile(message, volatile);
-        }
-        Ok(Sent {
-            id: posted.id,
-            recipients: posted.recipients as usize,
-        })
-    }
-
-    /// Offers a message that is stored, by the keys of its deliveries: to where the sessions are now,
-    /// since one may have gone to another node while it was stored.
-    fn offer_stored(self: &Rc<Self>, message: &Arc<Message>, to: Vec<Destination>, keys: Vec<i64>) {
-        let places: Vec<Option<Home>> = {
-            let directory = self.post.directory.lock();
-            let sessions = to.iter().map(|destination| destination.session);
-            let place = |session: Option<Uuid>| directory.place(session?);
-            sessions.map(place).collect()
-        };
-        let mut round = Round::new(message);
-        self.see_to_absent(&to);
-        for ((destination, place), key) in to.into_iter().zip(places).zip(keys) {
-            let Destination {
-                agent,
-                session,
-                begun,
-                ..
-            } = destination;
-            match (session, place) {
-                (Some(session), Some(place)) => {
-                    self.give(&mut round, place, session, agent, Some((key, begun)));
-                }
-                (Some(session), None) => self.find_owner(session, agent),
-                (None, _) => {}
-            }
-        }
-        self.end_round(round);
-    }
-
-    /// What was stored for agents of whom nobody was connected: somebody may have come meanwhile, here
-    /// or, as may be told only later, on another node.
-    fn see_to_absent(&self, to: &[Destination]) {
-        // The destinations of an agent follow each other.
-        for of_agent in to.chunk_by(|one, next| one.agent == next.agent) {
-            if !of_agent.iter().any(|destination| destination.begun) {
-                self.see_to(&of_agent[0].agent);
-            }
-        }
-    }
-
-    fn offer_volatile(self: &Rc<Self>, message: &Arc<Message>, recipients: Vec<Recipient>) {
-        let mut round = Round::new(message);
+    pub(super) fn offer_volatile(self: &Rc<Self>, sending: &Sending, recipients: Vec<Recipient>) {
+        let mut round = Round::new(sending);
         for (agent, sessions) in recipients {
             for listed in sessions {
                 self.give(&mut round, listed.home, listed.session, agent.clone(), None);
@@ -226,7 +158,7 @@ impl Courier {
 
     /// To a session, in its order after whatever is on its way to its shard already. `stored` is the
     /// key of its delivery and whether that has begun.
-    fn give(
+    pub(super) fn give(
         self: &Rc<Self>,
         round: &mut Round<'_>,
         home: Home,
@@ -274,10 +206,11 @@ impl Courier {
         }
     }
 
-    fn offer_abroad(&self, round: &Round<'_>, node: Uuid, to: Vec<Offered>) {
-        if to.is_empty() {
+    fn offer_abroad(&self, round: &mut Round<'_>, node: Uuid, to: Vec<Offered>) {
+        let (Some(abroad), Some(first)) = (&self.post.abroad, to.first()) else {
             return;
-        }
+        };
+        let is_stored = first.key.is_some();
         let saying = Saying::Offers {
             id: round.message.id,
             priority: round.message.priority,
@@ -285,14 +218,22 @@ impl Courier {
             to,
             is_forwarded: false,
         };
-        self.post.say(node, saying, vec![Arc::clone(&round.parcel)]);
+        let texts = vec![Arc::clone(&round.parcel)];
+        if is_stored {
+            round
+                .said
+                .push(abroad.leave_to_be_said(node, saying, texts));
+        } else {
+            abroad.leave(node, saying, texts);
+        }
     }
 
-    fn end_round(self: &Rc<Self>, mut round: Round<'_>) {
+    pub(super) fn end_round(self: &Rc<Self>, mut round: Round<'_>) -> Vec<IsSaid> {
         for (node, to) in std::mem::take(&mut round.abroad) {
-            self.offer_abroad(&round, node, to);
+            self.offer_abroad(&mut round, node, to);
         }
         self.turn();
+        round.said
     }
 
     /// Settles messages for an agent in `store`, in all its queues; answers how many.

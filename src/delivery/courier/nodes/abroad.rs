@@ -15,8 +15,20 @@ use crate::config::limits::{LETTERS_ABROAD_MAX, PEER_SILENT_SECONDS, RELEASE_MS_
 use crate::delivery::queue::Parcel;
 use crate::domain::AgentKey;
 
-/// A letter to a node, with the texts that go along.
-pub(super) type Letter = (Uuid, Saying, Vec<Arc<Parcel>>);
+/// A letter to a node.
+#[derive(Debug)]
+pub(super) struct Letter {
+    pub(super) node: Uuid,
+    pub(super) saying: Saying,
+    /// The texts that go along.
+    pub(super) texts: Vec<Arc<Parcel>>,
+    /// Who waits until it is said.
+    pub(super) waits: Option<oneshot::Sender<()>>,
+}
+
+/// That a letter is said: it comes with the answer of the bus, or ends if that cannot be had. What is
+/// said to anybody after that is heard after it.
+pub(in crate::delivery::courier) type IsSaid = oneshot::Receiver<()>;
 
 /// A session as it was handed over, with the texts of what was in memory only.
 pub(in crate::delivery::courier) type HandedOver = (Handed, Vec<Arc<Parcel>>);
@@ -39,6 +51,10 @@ pub(in crate::delivery::courier) struct Abroad {
     absent: Mutex<HashMap<AgentKey, Instant>>,
     /// Every session of the fleet is to look into the store.
     rings_all: AtomicBool,
+    /// Who waits until everything is heard that was said before.
+    echoes: Mutex<Vec<oneshot::Sender<()>>>,
+    /// When the bus came back after it had been away.
+    back: Mutex<Option<Instant>>,
     /// Sessions that were asked for.
     releases: Mutex<HashMap<Uuid, oneshot::Sender<Option<HandedOver>>>>,
 }
@@ -55,6 +71,8 @@ impl Abroad {
             peers: Mutex::default(),
             absent: Mutex::default(),
             rings_all: AtomicBool::new(false),
+            echoes: Mutex::default(),
+            back: Mutex::default(),
             releases: Mutex::default(),
         }
     }
@@ -86,8 +104,23 @@ impl Abroad {
         self.is_up.load(Ordering::Acquire)
     }
 
-    pub(super) fn set_up(&self, is_up: bool) {
-        self.is_up.store(is_up, Ordering::Release);
+    /// The bus is there; `was_away` if it was missed.
+    pub(super) fn up(&self, was_away: bool) {
+        if was_away {
+            *self.back.lock() = Some(Instant::now());
+        }
+        self.is_up.store(true, Ordering::Release);
+    }
+
+    /// The bus is away: nobody waits for it.
+    pub(super) fn down(&self) {
+        self.is_up.store(false, Ordering::SeqCst);
+        self.clear();
+    }
+
+    fn clear(&self) {
+        while self.take().is_some() {}
+        self.echoes.lock().clear();
     }
 
     /// Was a letter dropped since this was last asked?
@@ -141,13 +174,65 @@ impl Abroad {
         saying: Saying,
         texts: Vec<Arc<Parcel>>,
     ) {
+        self.leave_letter(Letter {
+            node,
+            saying,
+            texts,
+            waits: None,
+        });
+    }
+
+    /// The same for whoever wants to know when it is said.
+    pub(in crate::delivery::courier) fn leave_to_be_said(
+        &self,
+        node: Uuid,
+        saying: Saying,
+        texts: Vec<Arc<Parcel>>,
+    ) -> IsSaid {
+        let (waits, is_said) = oneshot::channel();
+        self.leave_letter(Letter {
+            node,
+            saying,
+            texts,
+            waits: Some(waits),
+        });
+        is_said
+    }
+
+    fn leave_letter(&self, letter: Letter) {
         if !self.is_up() {
             self.dropped.store(true, Ordering::Release);
             return;
         }
-        self.letters.push((node, saying, texts));
+        self.letters.push(letter);
         self.count.fetch_add(1, Ordering::Relaxed);
+        if !self.is_up.load(Ordering::SeqCst) {
+            // It went away meanwhile, and nobody is there to take the letter.
+            self.dropped.store(true, Ordering::Release);
+            self.clear();
+        }
         self.wake.notify_one();
+    }
+
+    /// Waits until everything is heard that other nodes had said before: the bus has one order for all.
+    /// False if that cannot be known, since the bus is away, or was away not long ago and is not yet
+    /// there for all.
+    pub(in crate::delivery::courier) async fn hear_all(&self) -> bool {
+        let (waits, heard) = oneshot::channel();
+        self.echoes.lock().push(waits);
+        if !self.is_up.load(Ordering::SeqCst) {
+            self.clear();
+            return false;
+        }
+        self.wake.notify_one();
+        let patience = Duration::from_secs(PEER_SILENT_SECONDS);
+        let is_back = |at: Instant| at.elapsed() < patience;
+        heard.await.is_ok() && !self.back.lock().is_some_and(is_back)
+    }
+
+    /// Who waits for an echo since this was last asked.
+    pub(super) fn take_echoes(&self) -> Vec<oneshot::Sender<()>> {
+        std::mem::take(&mut self.echoes.lock())
     }
 
     pub(super) fn take(&self) -> Option<Letter> {

@@ -35,6 +35,9 @@ impl Link {
         let now = Instant::now();
         if head.from == self.node {
             self.heard_self = now;
+            if let Saying::Echo = head.saying {
+                self.hear_echo(head.number);
+            }
             return;
         }
         let from = head.from;
@@ -61,7 +64,7 @@ impl Link {
                     self.catch_up(false);
                 }
             }
-            Saying::Goodbye => {}
+            Saying::Goodbye | Saying::Echo => {}
             saying @ (Saying::Beat { .. }
             | Saying::Sessions(_)
             | Saying::Presence(_)

@@ -1,11 +1,11 @@
 //! The link of a node to the others: what it says, and when.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{interval, sleep};
 use uuid::Uuid;
 
@@ -50,6 +50,11 @@ pub struct Link {
     pub(super) heard_self: Instant,
     /// What waits to be said.
     out: Vec<(String, Bytes)>,
+    /// Who waits until it is.
+    said: Vec<oneshot::Sender<()>>,
+    /// What this node has said to itself, and who waits until it hears that.
+    echo: u64,
+    echoes: VecDeque<(u64, Vec<oneshot::Sender<()>>)>,
 }
 
 impl Link {
@@ -82,6 +87,9 @@ impl Link {
             window,
             heard_self: Instant::now(),
             out: Vec::new(),
+            said: Vec::new(),
+            echo: 0,
+            echoes: VecDeque::new(),
         })
     }
 
@@ -120,9 +128,10 @@ impl Link {
 
     fn down(&mut self, failure: &BusError) {
         if let Some(abroad) = self.abroad() {
-            abroad.set_up(false);
-            while abroad.take().is_some() {}
+            abroad.down();
         }
+        self.said.clear();
+        self.echoes.clear();
         if self.process.nodes_failure().is_none() {
             tracing::error!(%failure, "other nodes cannot be reached");
             let detail = Some(failure.to_string());
@@ -144,7 +153,7 @@ impl Link {
             .abroad()
             .is_some_and(|abroad| abroad.take_dropped() || was_down);
         if let Some(abroad) = self.abroad() {
-            abroad.set_up(true);
+            abroad.up(was_down);
         }
         self.process.set_nodes_failure(None);
         self.say_to_all(Saying::Hello { missed });
@@ -167,9 +176,7 @@ impl Link {
         let mut beat = interval(Duration::from_millis(BEAT_MS));
         loop {
             self.gather();
-            if !self.out.is_empty()
-                && let Err(error) = publisher.publish(std::mem::take(&mut self.out)).await
-            {
+            if let Err(error) = self.publish(publisher).await {
                 return error;
             }
             for _ in 0..HEARD_AT_ONCE {
@@ -202,11 +209,29 @@ impl Link {
 
     /// Tells the others that this node goes; whoever cannot be told notices it by its silence.
     async fn leave(mut self, publisher: &Publisher) {
+        // Of what was on its way nobody knows.
+        self.said.clear();
         self.gather();
         self.say_to_all(Saying::Goodbye);
-        if let Err(error) = publisher.publish(std::mem::take(&mut self.out)).await {
+        if let Err(error) = self.publish(publisher).await {
             tracing::debug!(%error, "other nodes were not told of the stop");
         }
+        if let Some(abroad) = self.abroad() {
+            abroad.down();
+        }
+    }
+
+    /// Says what waits to be said, and tells who waits for that.
+    async fn publish(&mut self, publisher: &Publisher) -> Result<(), BusError> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        publisher.publish(std::mem::take(&mut self.out)).await?;
+        for waits in self.said.drain(..) {
+            // It may have been given up.
+            let _ = waits.send(());
+        }
+        Ok(())
     }
 
     /// Collects what is to be said.
@@ -225,15 +250,46 @@ impl Link {
                 .map(|(agent, is, status)| (Agent::from(agent), *is, status.clone()));
             self.say_to_all(Saying::Presence(notes.collect()));
         }
+        self.call_out();
         for _ in 0..LETTERS_AT_ONCE {
-            let Some((node, saying, texts)) = self.abroad().and_then(Abroad::take) else {
+            let Some(letter) = self.abroad().and_then(Abroad::take) else {
                 return;
             };
-            self.say_to(node, saying, &texts);
+            self.say_to(letter.node, letter.saying, &letter.texts);
+            self.said.extend(letter.waits);
         }
         // There may be more.
         if let Some(abroad) = self.abroad() {
             abroad.wake().notify_one();
+        }
+    }
+
+    /// Says something to itself for those who wait until everything before it is heard.
+    fn call_out(&mut self) {
+        let waiting = self.abroad().map(Abroad::take_echoes).unwrap_or_default();
+        if waiting.is_empty() {
+            return;
+        }
+        self.echo += 1;
+        self.echoes.push_back((self.echo, waiting));
+        let head = Head {
+            version: VERSION,
+            from: self.node,
+            number: self.echo,
+            saying: Saying::Echo,
+            texts: Vec::new(),
+        };
+        let message = wire::written(&head, &[]);
+        self.out.push((self.channel_of(self.node), message));
+    }
+
+    /// This node has heard itself.
+    pub(super) fn hear_echo(&mut self, number: u64) {
+        while let Some((_, waiting)) = self.echoes.pop_front_if(|(echo, _)| *echo <= number) {
+            for waits in waiting {
+                // It may have been given up.
+                let _ = waits.send(());
+            }
         }
     }
 

@@ -17,6 +17,8 @@
 //! - The store names one node for each queue. Two that both believe to have a session ask it.
 //! - A session that comes back on another node is asked for where it was; if that node cannot answer,
 //!   its queue is taken from the store, and the other learns of it when it is back.
+//! - The bus has one order for all: a sender is answered when it has taken the word of a message, and the
+//!   first message that a sender sends on a node waits until what was said before is heard.
 
 mod abroad;
 mod hear;
@@ -24,6 +26,6 @@ mod link;
 mod peers;
 mod wire;
 
-pub(super) use abroad::{Abroad, HandedOver};
+pub(super) use abroad::{Abroad, HandedOver, IsSaid};
 pub use link::Link;
 pub(super) use wire::{Handed, InMemory, Offered, Saying};

@@ -49,6 +49,8 @@ pub(in crate::delivery::courier) enum Saying {
     Changes(Vec<Changed>),
     /// To all: messages were returned to inboxes.
     CatchUp,
+    /// To itself: whoever hears this has heard what was said before.
+    Echo,
     /// To one: tell me everything.
     Tell,
     /// To one: everything of its sessions, up to this number of what it says to all; in parts.
