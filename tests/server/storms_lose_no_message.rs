@@ -4,7 +4,7 @@
 //! ```text
 //! STORM_CLIENTS=100 STORM_DISCONNECTS=1000 STORM_KILLS=200 \
 //!     cargo nextest run --profile storms --test server storms_lose_no_message
-//! STORM_NODES=3 STORM_CLIENTS=100 STORM_DISCONNECTS=1000 STORM_KILLS=20 STORM_REDIS_KILLS=50 \
+//! STORM_NODES=3 STORM_CLIENTS=100 STORM_DISCONNECTS=1000 STORM_KILLS=200 STORM_REDIS_KILLS=50 \
 //!     STORM_DATABASE_KILLS=20 cargo nextest run --profile storms --test server storms_over_several
 //! ```
 
@@ -40,6 +40,8 @@ fn number(name: &str, default: usize) -> usize {
 
 /// What everybody knows.
 struct World {
+    /// Tells its keys from those of another run over the same database.
+    run: Uuid,
     /// Of every server that runs.
     addresses: RefCell<Vec<SocketAddr>>,
     clients: usize,
@@ -51,6 +53,8 @@ struct World {
     disconnects_max: usize,
     /// Acknowledged messages by id: sender and number.
     acked: RefCell<Vec<HashMap<String, (usize, u64)>>>,
+    /// Ids of what was sent under a key, by sender and number.
+    keyed: RefCell<HashMap<(usize, u64), String>>,
     /// Ids that each client has received.
     received: RefCell<Vec<HashSet<String>>>,
     wrong: RefCell<Vec<String>>,
@@ -125,25 +129,37 @@ async fn answer(client: &mut Client, method: &str, params: Value) -> Option<Valu
     }
 }
 
+/// Every other sender repeats what was not answered, under its key; the others go on with the next message.
+fn repeats(sender: usize) -> bool {
+    sender % 2 == 1
+}
+
 async fn sender(world: Rc<World>, index: usize) {
     let name = format!("sender{index}");
-    let mut n = 0;
+    let (mut n, mut next) = (0, None);
     while world.sending.get() {
         let Some(mut client) = open(&world, &[("X-Agent-ID", &name)]).await else {
             sleep(Duration::from_millis(5)).await;
             continue;
         };
         while world.sending.get() {
-            n += 1;
-            let to = world.chance(world.clients as u64) as usize;
-            let params = json!({
+            let to = next.take().unwrap_or_else(|| {
+                n += 1;
+                world.chance(world.clients as u64) as usize
+            });
+            let mut params = json!({
                 "to": {"agent": format!("client{to}")}, "body": {"sender": index, "n": n, "to": to}, "ttl": 3600,
             });
+            if repeats(index) {
+                params["idempotency_key"] = json!(format!("{name}-{n}-{}", world.run));
+                next = Some(to);
+            }
             let Some(taken) = answer(&mut client, "agent/send", params).await else {
                 break;
             };
             if let Some(id) = taken["result"]["message_id"].as_str() {
                 world.acked.borrow_mut()[to].insert(id.to_owned(), (index, n));
+                next = None;
             }
             sleep(Duration::from_millis(world.chance(3))).await;
         }
@@ -282,16 +298,23 @@ async fn attend(
             wrong.push(format!("client {index} got {body}"));
         }
         let id = params["id"].as_str().unwrap().to_owned();
+        let (from, n) = (&body["sender"], body["n"].as_u64().unwrap());
+        let from = from.as_u64().unwrap() as usize;
+        if repeats(from) {
+            let mut keyed = world.keyed.borrow_mut();
+            let known = keyed.entry((from, n)).or_insert_with(|| id.clone());
+            if *known != id {
+                wrong.push(format!("{n} of sender {from} came as {known} and as {id}"));
+            }
+        }
         let is_new = !world.received.borrow()[index].contains(&id);
         if params["delivery"] == 1 && is_new {
-            let n = body["n"].as_u64().unwrap();
-            let sender = body["sender"].as_u64().unwrap();
             let (before, other): (u64, String) =
-                latest.insert(sender, (n, id.clone())).unwrap_or_default();
+                latest.insert(from, (n, id.clone())).unwrap_or_default();
             if before > n && sent_at(&id) > settled {
                 let late = now() - sent_at(&id);
                 let what = format!(
-                    "client {index}: {n} after {before} of sender {sender}, {late} ms after it was sent, {} ms into the session",
+                    "client {index}: {n} after {before} of sender {from}, {late} ms after it was sent, {} ms into the session",
                     sent_at(&id) + SETTLING.as_millis() as u64 - settled,
                 );
                 let mut overtaken = world.overtaken.borrow_mut();
@@ -344,6 +367,7 @@ async fn dead_letters(world: &World) -> HashSet<String> {
 impl World {
     fn new(clients: usize, disconnects_max: usize) -> Rc<Self> {
         Rc::new(Self {
+            run: Uuid::new_v4(),
             addresses: RefCell::default(),
             clients,
             sending: Cell::new(true),
@@ -351,6 +375,7 @@ impl World {
             disconnects: Cell::new(0),
             disconnects_max,
             acked: RefCell::new(vec![HashMap::new(); clients]),
+            keyed: RefCell::default(),
             received: RefCell::new(vec![HashSet::new(); clients]),
             wrong: RefCell::default(),
             overtaken: RefCell::default(),

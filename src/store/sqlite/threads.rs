@@ -81,6 +81,7 @@ impl Threads {
             access: threads.access.clone(),
             index: threads.index.clone(),
             progress: threads.progress.clone(),
+            known: messages::Known::default(),
             clock: options.clock,
             directory: directory.clone(),
         };

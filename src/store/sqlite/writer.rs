@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use super::access::AccessCounts;
 use super::changes::Changes;
-use super::messages::WaitingCounts;
+use super::messages::Known;
 use super::schema::Directory;
 use super::{Clock, upkeep};
 use crate::domain::{Model, Timestamp};
@@ -112,8 +112,8 @@ pub(super) struct Batch<'c> {
     pub(super) now: Timestamp,
     /// What the index in memory must be told once the transaction is committed.
     pub(super) changes: Changes,
-    /// How many messages wait for agents that this transaction posts to.
-    pub(super) waiting: WaitingCounts,
+    /// What need not be asked of queues.
+    pub(super) known: &'c mut Known,
 }
 
 impl Batch<'_> {
@@ -123,13 +123,14 @@ impl Batch<'_> {
         work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let (rows, vectors) = (self.changes.rows.len(), self.changes.vectors.len());
-        let model = self.changes.model.clone();
+        let (model, begun) = (self.changes.model.clone(), self.known.begun());
         self.statement("SAVEPOINT request")?;
         let result = work(self);
         if result.is_err() {
             self.changes.rows.truncate(rows);
             self.changes.vectors.truncate(vectors);
             self.changes.model = model;
+            self.known.roll_back(begun);
             // Fails when SQLite has rolled everything back by itself; `commit` notices that.
             let _ = self.statement("ROLLBACK TO request");
         }
@@ -166,6 +167,7 @@ pub(super) struct Writer {
     pub(super) index: Arc<Index>,
     pub(super) progress: Arc<Progress>,
     pub(super) clock: Clock,
+    pub(super) known: Known,
     /// Dropped last: the directory stays locked until the connection is closed.
     pub(super) directory: Arc<Directory>,
 }
@@ -257,7 +259,7 @@ impl Writer {
             connection: &self.connection,
             now: (self.clock)(),
             changes: Changes::default(),
-            waiting: WaitingCounts::default(),
+            known: &mut self.known,
         };
         let begun = Instant::now();
         // A panic is a broken invariant: it costs this transaction, not the thread.
@@ -273,6 +275,7 @@ impl Writer {
                 "the writer failed unexpectedly".into(),
             ))
         });
+        self.known.end(outcome.is_ok());
         if outcome.is_err() && !self.connection.is_autocommit() {
             let _ = self.connection.execute_batch("ROLLBACK");
         }

@@ -243,6 +243,7 @@ pub(super) fn retry(
         if *room > 0 {
             *room -= 1;
             *put_back.entry(letter.agent.clone()).or_insert(0) += 1;
+            batch.known.forget(&letter.agent);
             put_back_one(batch, letter)?;
         }
     }

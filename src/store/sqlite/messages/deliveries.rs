@@ -1,6 +1,6 @@
 //! Posting, loading, counting and settling deliveries.
 
-use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use rusqlite::{Connection, OptionalExtension};
 use uuid::Uuid;
@@ -9,37 +9,8 @@ use super::super::rows::optional_id;
 use super::super::writer::Batch;
 use super::rows::{message, message_columns};
 use crate::domain::message::WAITING_MAX;
-use crate::domain::{AgentKey, Message, NewMessage, Timestamp, Unsettled, Waiting};
+use crate::domain::{AgentKey, Destination, Message, NewMessage, Timestamp, Unsettled, Waiting};
 use crate::store::{Settled, StoreError, message_rules as rules};
-
-/// How many deliveries wait for agents, counted once in a transaction: a count reads up to
-/// [`WAITING_MAX`] rows. What is settled meanwhile is not taken off.
-#[derive(Debug, Default)]
-pub(in crate::store::sqlite) struct WaitingCounts(HashMap<AgentKey, usize>);
-
-impl WaitingCounts {
-    /// Counts one more for `agent`, if it may have one more.
-    fn take(&mut self, connection: &Connection, agent: &AgentKey) -> Result<(), StoreError> {
-        let waiting = match self.0.get_mut(agent) {
-            Some(waiting) => waiting,
-            None => {
-                let counted = waiting_for(connection, agent)?;
-                self.0.entry(agent.clone()).or_insert(counted)
-            }
-        };
-        if *waiting >= WAITING_MAX {
-            return Err(rules::full(agent));
-        }
-        *waiting += 1;
-        Ok(())
-    }
-
-    fn give_back(&mut self, agent: &AgentKey) {
-        if let Some(waiting) = self.0.get_mut(agent) {
-            *waiting -= 1;
-        }
-    }
-}
 
 /// How many deliveries `agent` has, at most [`WAITING_MAX`].
 pub(super) fn waiting_for(connection: &Connection, agent: &AgentKey) -> Result<usize, StoreError> {
@@ -58,13 +29,8 @@ pub(in crate::store::sqlite) fn post(
     node: Uuid,
     new: &NewMessage,
 ) -> Result<Vec<i64>, StoreError> {
-    for (place, to) in new.to.iter().enumerate() {
-        if let Err(full) = batch.waiting.take(batch.connection, &to.agent) {
-            for taken in &new.to[..place] {
-                batch.waiting.give_back(&taken.agent);
-            }
-            return Err(full);
-        }
+    for to in &new.to {
+        batch.known.take(batch.connection, &to.agent)?;
     }
     let message = &*new.message;
     if new.to.is_empty() {
@@ -73,21 +39,68 @@ pub(in crate::store::sqlite) fn post(
     if !store(batch.connection, message, rules::ttl(message))? {
         return Err(rules::taken(message.id));
     }
-    new.to
-        .iter()
-        .map(|to| {
-            if let Some(session) = to.session {
-                begin_queue(batch.connection, node, &to.agent, session)?;
+    for to in &new.to {
+        if let Some(session) = to.session
+            && !batch.known.has_queue(session)
+        {
+            begin_queue(batch.connection, node, &to.agent, session)?;
+            batch.known.begin_queue(session);
+        }
+    }
+    deliver_all(batch.connection, message, &new.to)
+}
+
+/// Rows that one statement inserts: SQLite notes the highest key of the table once for all of them.
+const ROWS_AT_ONCE: usize = 32;
+
+/// Inserts so many deliveries of one message.
+static DELIVER: LazyLock<String> = LazyLock::new(|| {
+    let row = |at: usize| {
+        let own = [5, 6, 7, 8].map(|value| format!("?{}", value + 4 * at));
+        let [namespace, agent, session, deliveries] = own;
+        format!("(?1, {namespace}, {agent}, {session}, ?2, ?3, ?4, {deliveries})")
+    };
+    let rows: Vec<String> = (0..ROWS_AT_ONCE).map(row).collect();
+    format!(
+        "INSERT INTO delivery (message, namespace, agent, session, priority, bytes, expires_at, deliveries)
+         VALUES {}",
+        rows.join(", ")
+    )
+});
+
+/// Stores the deliveries of a stored message, and answers their keys.
+fn deliver_all(
+    connection: &Connection,
+    message: &Message,
+    to: &[Destination],
+) -> Result<Vec<i64>, StoreError> {
+    let mut keys = Vec::with_capacity(to.len());
+    let (chunks, rest) = to.as_chunks::<ROWS_AT_ONCE>();
+    if !chunks.is_empty() {
+        let mut statement = connection.prepare_cached(&DELIVER)?;
+        for chunk in chunks {
+            statement.raw_bind_parameter(1, message.id.as_bytes())?;
+            statement.raw_bind_parameter(2, message.priority.rank() as i64)?;
+            statement.raw_bind_parameter(3, message.body.as_str().len() as i64)?;
+            statement.raw_bind_parameter(4, message.expires_at.as_micros())?;
+            for (to, at) in chunk.iter().zip((5..).step_by(4)) {
+                statement.raw_bind_parameter(at, &*to.agent.namespace)?;
+                statement.raw_bind_parameter(at + 1, &*to.agent.agent)?;
+                let session = to.session.as_ref().map(Uuid::as_bytes);
+                statement.raw_bind_parameter(at + 2, session)?;
+                statement.raw_bind_parameter(at + 3, u32::from(to.begun))?;
             }
-            deliver(
-                batch.connection,
-                message,
-                &to.agent,
-                to.session,
-                u32::from(to.begun),
-            )
-        })
-        .collect()
+            statement.raw_execute()?;
+            let last = connection.last_insert_rowid();
+            keys.extend(last - ROWS_AT_ONCE as i64 + 1..=last);
+        }
+    }
+    for to in rest {
+        let begun = u32::from(to.begun);
+        let key = deliver(connection, message, &to.agent, to.session, begun)?;
+        keys.push(key);
+    }
+    Ok(keys)
 }
 
 /// Stores one delivery of a message that was in memory only, and the message, unless they are there.
@@ -111,7 +124,7 @@ pub(super) fn keep(batch: &mut Batch<'_>, node: Uuid, one: &Unsettled) -> Result
     if let Some(key) = there {
         return Ok(key);
     }
-    batch.waiting.take(batch.connection, &one.agent)?;
+    batch.known.take(batch.connection, &one.agent)?;
     let message = &*one.message;
     store(batch.connection, message, rules::ttl(message))?;
     begin_queue(batch.connection, node, &one.agent, one.session)?;

@@ -4,6 +4,7 @@
 
 mod dead_letters;
 mod deliveries;
+mod known;
 mod queues;
 mod rows;
 
@@ -12,7 +13,8 @@ use std::time::Duration;
 use rusqlite::Connection;
 use uuid::Uuid;
 
-pub(super) use deliveries::{WaitingCounts, post};
+pub(super) use deliveries::post;
+pub(super) use known::Known;
 
 use super::SqliteStore;
 use super::writer::Batch;

@@ -21,6 +21,7 @@ pub(super) fn fill(
     absent: &[Uuid],
 ) -> Result<Vec<Outline>, StoreError> {
     take_inbox(batch, agent, session)?;
+    batch.known.forget(agent);
     for (original, message) in originals(batch, node, agent, session, absent)? {
         copy(batch, agent, session, original, &message)?;
     }
@@ -279,6 +280,7 @@ pub(super) fn close(
     if node_of(connection, agent, session)?.is_some_and(|owner| owner != node) {
         return Ok(0);
     }
+    batch.known.end_queue(session);
     connection
         .prepare_cached("DELETE FROM queue WHERE namespace = ?1 AND agent = ?2 AND session = ?3")?
         .execute(queue)?;
