@@ -104,11 +104,11 @@ impl Courier {
         if self.post.is_full() {
             return Err(SendError::Full);
         }
-        if let Some(abroad) = &self.post.abroad {
-            if sending.arrival.settle(abroad).await {
-                // What was heard is in letters.
-                self.read_all();
-            }
+        if let Some(abroad) = &self.post.abroad
+            && sending.arrival.settle(abroad).await
+        {
+            // What was heard is in letters.
+            self.read_all();
         }
         let recipients = self.recipients(&sending, present);
         let sent = Sent {

@@ -29,9 +29,8 @@ pub(in crate::store::sqlite) fn post(
     node: Uuid,
     new: &NewMessage,
 ) -> Result<Vec<i64>, StoreError> {
-    for to in &new.to {
-        batch.known.take(batch.connection, &to.agent)?;
-    }
+    let agents = new.to.iter().map(|to| &to.agent);
+    batch.known.take(batch.connection, agents)?;
     let message = &*new.message;
     if new.to.is_empty() {
         return Ok(Vec::new());
@@ -124,7 +123,7 @@ pub(super) fn keep(batch: &mut Batch<'_>, node: Uuid, one: &Unsettled) -> Result
     if let Some(key) = there {
         return Ok(key);
     }
-    batch.known.take(batch.connection, &one.agent)?;
+    batch.known.take(batch.connection, std::iter::once(&one.agent))?;
     let message = &*one.message;
     store(batch.connection, message, rules::ttl(message))?;
     begin_queue(batch.connection, node, &one.agent, one.session)?;

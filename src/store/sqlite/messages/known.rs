@@ -13,7 +13,8 @@ use crate::domain::AgentKey;
 use crate::domain::message::WAITING_MAX;
 use crate::store::{StoreError, message_rules as rules};
 
-/// Agents and queues that are remembered: some 2 MiB. Who has more of them in use is asked of again.
+/// Agents and queues that are remembered: some 2 MiB. Who has more of them in use is asked of again. Only a
+/// message for more agents goes beyond it, until the next one.
 const NAMES_MAX: usize = 16_384;
 
 /// What is known of queues.
@@ -27,26 +28,31 @@ pub(in crate::store::sqlite) struct Known {
 }
 
 impl Known {
-    /// Counts one more for `agent`, if it may have one more.
-    pub(super) fn take(
+    /// Counts one more for each recipient of a message, if each may have one more.
+    pub(super) fn take<'a, Agents>(
         &mut self,
         connection: &Connection,
-        agent: &AgentKey,
-    ) -> Result<(), StoreError> {
-        if let Some(waiting) = self.waiting.get_mut(agent)
-            && *waiting < WAITING_MAX
-        {
-            *waiting += 1;
-            return Ok(());
-        }
-        let waiting = waiting_for(connection, agent)?;
-        if waiting >= WAITING_MAX {
-            return Err(rules::full(agent));
-        }
-        if self.waiting.len() >= NAMES_MAX {
+        agents: Agents,
+    ) -> Result<(), StoreError>
+    where
+        Agents: ExactSizeIterator<Item = &'a AgentKey> + Clone,
+    {
+        // Only here, so that who is counted stays so until the message has its deliveries.
+        if self.waiting.len() + agents.len() > NAMES_MAX {
             self.waiting.clear();
         }
-        self.waiting.insert(agent.clone(), waiting + 1);
+        for (at, agent) in agents.clone().enumerate() {
+            let Some(waiting) = self.waiting.get_mut(agent) else {
+                let waiting = may_have_more(connection, agent, 0)?;
+                self.waiting.insert(agent.clone(), waiting + 1);
+                continue;
+            };
+            if *waiting >= WAITING_MAX {
+                let named_before = agents.clone().take(at).filter(|one| *one == agent);
+                *waiting = may_have_more(connection, agent, named_before.count())?;
+            }
+            *waiting += 1;
+        }
         Ok(())
     }
 
@@ -91,4 +97,17 @@ impl Known {
         }
         self.queues.extend(self.begun.drain(..).take(NAMES_MAX));
     }
+}
+
+/// How many deliveries wait for `agent`, with `uncounted` that are not stored yet, if it may have one more.
+fn may_have_more(
+    connection: &Connection,
+    agent: &AgentKey,
+    uncounted: usize,
+) -> Result<usize, StoreError> {
+    let waiting = waiting_for(connection, agent)? + uncounted;
+    if waiting >= WAITING_MAX {
+        return Err(rules::full(agent));
+    }
+    Ok(waiting)
 }
