@@ -40,7 +40,8 @@ fn number(name: &str, default: usize) -> usize {
 
 /// What everybody knows.
 struct World {
-    /// Tells its keys from those of another run over the same database.
+    /// Tells its keys and messages from those of another run over the same database: what was received and
+    /// not acknowledged then comes again.
     run: Uuid,
     /// Of every server that runs.
     addresses: RefCell<Vec<SocketAddr>>,
@@ -148,7 +149,8 @@ async fn sender(world: Rc<World>, index: usize) {
                 world.chance(world.clients as u64) as usize
             });
             let mut params = json!({
-                "to": {"agent": format!("client{to}")}, "body": {"sender": index, "n": n, "to": to}, "ttl": 3600,
+                "to": {"agent": format!("client{to}")}, "ttl": 3600,
+                "body": {"sender": index, "n": n, "to": to, "run": world.run},
             });
             if repeats(index) {
                 params["idempotency_key"] = json!(format!("{name}-{n}-{}", world.run));
@@ -300,7 +302,8 @@ async fn attend(
         let id = params["id"].as_str().unwrap().to_owned();
         let (from, n) = (&body["sender"], body["n"].as_u64().unwrap());
         let from = from.as_u64().unwrap() as usize;
-        if repeats(from) {
+        let is_own = body["run"] == world.run.to_string();
+        if is_own && repeats(from) {
             let mut keyed = world.keyed.borrow_mut();
             let known = keyed.entry((from, n)).or_insert_with(|| id.clone());
             if *known != id {
@@ -308,7 +311,7 @@ async fn attend(
             }
         }
         let is_new = !world.received.borrow()[index].contains(&id);
-        if params["delivery"] == 1 && is_new {
+        if is_own && params["delivery"] == 1 && is_new {
             let (before, other): (u64, String) =
                 latest.insert(from, (n, id.clone())).unwrap_or_default();
             if before > n && sent_at(&id) > settled {

@@ -123,7 +123,9 @@ pub(super) fn keep(batch: &mut Batch<'_>, node: Uuid, one: &Unsettled) -> Result
     if let Some(key) = there {
         return Ok(key);
     }
-    batch.known.take(batch.connection, std::iter::once(&one.agent))?;
+    batch
+        .known
+        .take(batch.connection, std::iter::once(&one.agent))?;
     let message = &*one.message;
     store(batch.connection, message, rules::ttl(message))?;
     begin_queue(batch.connection, node, &one.agent, one.session)?;
