@@ -32,6 +32,10 @@ pub mod uring;
 
 pub use slab::{Table, Token};
 
+/// Receptions that one turn takes, more or less: what they touch and what they are answered from is used again for
+/// the next while it is in the cache, and the pool is not emptied at once when thousands of sockets have something.
+const RECEIVES_PER_TURN: usize = 256;
+
 /// Sizes that a backend is opened with.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {

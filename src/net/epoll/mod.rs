@@ -14,7 +14,8 @@ use tokio::io::unix::AsyncFd;
 
 use super::pool::Buffers;
 use super::{
-    Backend, Event, Gauges, Lease, Receive, Sending, Settings, Table, Token, peer_of, register,
+    Backend, Event, Gauges, Lease, RECEIVES_PER_TURN, Receive, Sending, Settings, Table, Token,
+    peer_of, register,
 };
 
 /// Readiness events taken by one system call.
@@ -127,11 +128,14 @@ impl Backend for Epoll {
         events.append(&mut self.pending);
         self.wait()?;
         self.accept(events);
-        for _ in 0..self.ready.len() {
-            let Some(token) = self.ready.pop_front() else {
+        for _ in 0..self.ready.len().min(RECEIVES_PER_TURN) {
+            if self.free.is_empty() {
+                self.gauges.pool_exhausted += 1;
                 break;
-            };
-            self.read(token, events);
+            }
+            if let Some(token) = self.ready.pop_front() {
+                self.read(token, events);
+            }
         }
         Ok(())
     }

@@ -79,7 +79,7 @@ impl Uring {
                 match -result {
                     libc::ENOBUFS => {
                         self.gauges.pool_exhausted += 1;
-                        self.starved.push(token);
+                        self.starved.push_back(token);
                     }
                     // Cancelled by `pause`, or the multishot gave way: go on if it is wanted again.
                     libc::ECANCELED | libc::EAGAIN | libc::EINTR => self.rearm_if_wanted(token),

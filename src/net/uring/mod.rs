@@ -17,6 +17,7 @@ mod ring;
 mod socket;
 mod submissions;
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -25,7 +26,8 @@ use io_uring::{IoUring, opcode, squeue, types};
 use tokio::io::unix::AsyncFd;
 
 use super::{
-    Backend, Event, Gauges, Lease, Receive, Sending, Settings, Table, Token, peer_of, register,
+    Backend, Event, Gauges, Lease, RECEIVES_PER_TURN, Receive, Sending, Settings, Table, Token,
+    peer_of, register,
 };
 use ring::BufferRing;
 use socket::{Kind, Operation, Reception, Socket};
@@ -59,8 +61,8 @@ pub struct Uring {
     /// Submissions that found the queue full.
     backlog: Vec<squeue::Entry>,
     completed: Vec<(u64, i32, u32)>,
-    /// Sockets whose reception ended for want of buffers.
-    starved: Vec<Token>,
+    /// Sockets whose reception ended for want of buffers, the longest first.
+    starved: VecDeque<Token>,
     accept_starved: bool,
     stopped: bool,
     gauges: Gauges,
@@ -88,7 +90,7 @@ impl Backend for Uring {
             listeners: Vec::new(),
             backlog: Vec::new(),
             completed: Vec::new(),
-            starved: Vec::new(),
+            starved: VecDeque::new(),
             accept_starved: false,
             stopped: false,
             gauges: Gauges::default(),
@@ -148,7 +150,8 @@ impl Backend for Uring {
             let submission = self.ring.submission();
             // The flag alone may be of work that is done: see `ready`.
             let more = any && submission.taskrun();
-            if submission.is_empty() && !more && self.backlog.is_empty() {
+            let over = submission.is_empty() && !more && self.backlog.is_empty();
+            if over || usize::from(self.buffers.lent()) >= RECEIVES_PER_TURN {
                 break;
             }
         }

@@ -89,12 +89,13 @@ impl Uring {
         self.push(EntryOf(entry), Operation::socket(Kind::Receive, token));
     }
 
+    /// Has as many starved sockets receive again as there are buffers: the others would only be told once more
+    /// that there is none.
     pub(super) fn rearm_starved(&mut self) {
-        if self.starved.is_empty() || self.buffers.lent() == self.buffers.count() {
-            return;
-        }
-        for token in std::mem::take(&mut self.starved) {
-            if let Some(socket) = self.sockets.get(token)
+        let room = usize::from(self.buffers.count() - self.buffers.lent());
+        for _ in 0..room.min(self.starved.len()) {
+            if let Some(token) = self.starved.pop_front()
+                && let Some(socket) = self.sockets.get(token)
                 && socket.reception == Reception::Idle
                 && let Some(mode) = socket.wanted
             {
