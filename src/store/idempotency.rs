@@ -39,6 +39,9 @@ pub trait Idempotent {
     /// that it is for so many `recipients`. A message without deliveries leaves its record alone.
     fn post_once(&self, key: &Keyed, new: NewMessage, recipients: u64) -> Answer<Posted>;
 
+    /// Does [`Self::post_once`] keep its place among the posts that are asked for before and after it?
+    fn orders_keyed_posts(&self) -> bool;
+
     /// The result that is kept under `key`, as JSON.
     fn kept_result(&self, key: &Keyed) -> Answer<Option<String>>;
 

@@ -1,9 +1,12 @@
 //! What one sender sends without waiting for answers arrives in the order in which it was sent.
 
+use std::time::Duration;
+
 use serde_json::json;
 
+use crate::fleet::database;
 use crate::harness::peer::Peer;
-use crate::harness::{agent, launch, on_both};
+use crate::harness::{Server, agent, launch, on_both};
 
 /// Several times what a connection may have under way, and less than a window.
 const MESSAGES: u64 = 200;
@@ -29,4 +32,43 @@ fn from_the_first_message_in_memory_on() {
             }
         }
     });
+}
+
+/// A session has asked the store for what waits in it.
+const BEGUN: Duration = Duration::from_secs(2);
+
+/// Sends messages that are stored, in memory only, and both under keys, without waiting in between.
+async fn mix(server: &Server, io: &str) {
+    let (from, to) = (format!("alice-{io}"), format!("bob-{io}"));
+    let mut alice = agent(server, &from).await;
+    let mut bob = Peer::connect(server, &to).await;
+    // What comes while his session begins is put in order by the times of the messages.
+    let first = json!({"to": {"agent": to}, "body": "first"});
+    alice.post("agent/send", first).await;
+    bob.delivery().await;
+    tokio::time::sleep(BEGUN).await;
+    for number in 0..MESSAGES {
+        let mut params = json!({"to": {"agent": to}, "body": {"n": number}});
+        // Neither kind always follows the same one.
+        params["durable"] = json!(number * 7 % 5 < 3);
+        if number * 5 % 7 < 3 {
+            params["idempotency_key"] = json!(format!("{io}-{number}"));
+        }
+        alice.post("agent/send", params).await;
+    }
+    for number in 0..MESSAGES {
+        let delivery = bob.delivery().await;
+        assert_eq!(delivery["body"]["n"], number);
+    }
+}
+
+#[test]
+fn of_whatever_kind_the_messages_are() {
+    on_both(async |io| mix(&launch(&["--io", io]).start(), io).await);
+}
+
+#[test]
+fn of_whatever_kind_they_are_on_postgres() {
+    let url = database();
+    on_both(async |io| mix(&launch(&["--io", io, "--database-url", &url]).start(), io).await);
 }

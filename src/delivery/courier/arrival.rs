@@ -1,14 +1,19 @@
-//! Senders that come from another node: what they have sent there goes before what they send here.
+//! The order of what one sender sends.
 //!
-//! Who is answered on one node and goes on on another has the word of its message on the bus by then, or
+//! *On a node.* Posts keep the order in which the store is asked for them. What is in memory only waits for none
+//! of them, and a post under a key may be a transaction of its own: such a message goes when those before it
+//! have been offered, and those after it when it has.
+//!
+//! *From another node.* Who is answered on one node and goes on on another has the word of its message on the bus by then, or
 //! at least the message in the store. So the first thing it sends here waits until this node has heard
 //! whatever was said before; and if that cannot be known, since the bus was away, each session to which
 //! it sends looks into the store once.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use uuid::Uuid;
 
 use super::nodes::Abroad;
@@ -27,6 +32,17 @@ pub struct Arrival {
     turn: Mutex<()>,
     /// Not everything was heard when it came: the sessions that have looked into the store since.
     looked: RefCell<Option<HashSet<Uuid>>>,
+    /// Shared by messages whose order the store keeps, and taken alone by the others. First come, first served.
+    line: Arc<RwLock<()>>,
+}
+
+/// A message's place among those of its sender, until it is offered.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// Among others that the store keeps in order.
+    Among(#[expect(dead_code, reason = "held")] OwnedRwLockReadGuard<()>),
+    /// With nothing beside it.
+    Alone(#[expect(dead_code, reason = "held")] OwnedRwLockWriteGuard<()>),
 }
 
 impl Arrival {
@@ -50,6 +66,16 @@ impl Arrival {
             self.is_here.set(true);
         }
         true
+    }
+
+    /// Waits for the place of the next message.
+    pub(super) async fn take_place(&self, alone: bool) -> Place {
+        let line = Arc::clone(&self.line);
+        if alone {
+            Place::Alone(line.write_owned().await)
+        } else {
+            Place::Among(line.read_owned().await)
+        }
     }
 
     /// Has a session to look into the store instead of taking a message as it comes? Once for each.

@@ -110,6 +110,11 @@ impl Courier {
             // What was heard is in letters.
             self.read_all();
         }
+        let alone = match &sending.key {
+            Some(_) => !self.store.orders_keyed_posts(),
+            None => !sending.durable,
+        };
+        let place = sending.arrival.take_place(alone).await;
         let recipients = self.recipients(&sending, present);
         let sent = Sent {
             id: sending.message.id,
@@ -128,8 +133,8 @@ impl Courier {
         // do that.
         let stored = async move {
             match sending.key.clone() {
-                Some(key) => courier.send_once(&key, &sending, recipients).await,
-                None => courier.send_stored(&sending, recipients).await,
+                Some(key) => courier.send_once(&key, &sending, recipients, place).await,
+                None => courier.send_stored(&sending, recipients, place).await,
             }
         };
         let stopping = |_| SendError::Store(StoreError::Unavailable("it is closed".into()));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::Courier;
+use super::arrival::Place;
 use super::directory::Home;
 use super::letters::Letter;
 use super::nodes::{IsSaid, Saying};
@@ -24,6 +25,7 @@ impl Courier {
         self: &Rc<Self>,
         sending: &Sending,
         recipients: Vec<Recipient>,
+        place: Place,
     ) -> Result<Sent, SendError> {
         let sent = Sent {
             id: sending.message.id,
@@ -36,7 +38,9 @@ impl Courier {
         };
         let mut posted = self.store.post_messages(vec![new]).await?;
         let keys = posted.pop().unwrap_or(Err(StoreError::Busy))?;
-        all_said(self.offer_stored(sending, to, keys)).await;
+        let said = self.offer_stored(sending, to, keys);
+        drop(place);
+        all_said(said).await;
         Ok(sent)
     }
 
@@ -47,6 +51,7 @@ impl Courier {
         key: &Keyed,
         sending: &Sending,
         recipients: Vec<Recipient>,
+        place: Place,
     ) -> Result<Sent, SendError> {
         let count = recipients.len() as u64;
         let (to, volatile) = if self.is_stored(sending, &recipients) {
@@ -66,6 +71,7 @@ impl Courier {
             Some(keys) => {
                 let said = self.offer_stored(sending, to, keys);
                 self.offer_volatile(sending, volatile);
+                drop(place);
                 all_said(said).await;
             }
             None if is_recent(posted.id) => all_said(self.ring_all(&to)).await,

@@ -77,6 +77,11 @@ impl Idempotent for PostgresStore {
             .write(async move |store: Self| messages::post_once(&store, new, recipients).await)
     }
 
+    fn orders_keyed_posts(&self) -> bool {
+        // A transaction of its own, beside the flights of the others.
+        false
+    }
+
     fn kept_result(&self, key: &Keyed) -> Answer<Option<String>> {
         let key = key.clone();
         self.read(async move |store: Self| {

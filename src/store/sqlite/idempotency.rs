@@ -74,6 +74,11 @@ impl Idempotent for SqliteStore {
         })
     }
 
+    fn orders_keyed_posts(&self) -> bool {
+        // One writer does all in turn.
+        true
+    }
+
     fn kept_result(&self, key: &Keyed) -> Answer<Option<String>> {
         let key = key.clone();
         self.read(move |connection, now| kept_result(connection, &key, now))
