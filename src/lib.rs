@@ -4,6 +4,8 @@
 //! `tests/structure` keeps it so. `ARCHITECTURE.md` beside this file tells where a message goes.
 
 // Foundation
+pub mod allocator;
+
 pub mod config;
 pub mod telemetry;
 

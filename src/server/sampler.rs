@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::backing::Backing;
+use crate::allocator;
 use crate::config::limits::SAMPLE_SECONDS;
 use crate::delivery::courier::Post;
 use crate::delivery::{Changes, Registry};
@@ -58,6 +59,8 @@ impl Sampler {
         loop {
             sleep_until(next).await;
             history.add(self.read());
+            // The main thread's, and what is left of threads that are gone.
+            allocator::give_back();
             // The model may have been changed meanwhile.
             let threads = self.meaning.embedder().worker_count(self.cores) as u64;
             history.set_bounds(|bounds| bounds.compute_threads = threads);

@@ -32,6 +32,7 @@ pub use admission::{HandOver, Listener};
 pub use gate::Gate;
 pub use mailbox::{Mail, Mailbox};
 
+use crate::allocator::GivingBack;
 use crate::auth::Origins;
 use crate::config::Config;
 use crate::config::limits::SPARE_BUFFER_BYTES_MAX;
@@ -70,6 +71,7 @@ pub struct Shard<B> {
     pushed: Vec<(u64, Vec<u8>)>,
     orders: Vec<(u64, Order)>,
     due: Vec<(Token, Tick)>,
+    giving_back: GivingBack,
     /// The drain, once it has begun.
     draining: Option<Drain>,
 }
@@ -131,6 +133,7 @@ impl<B: Backend> Shard<B> {
             pushed: Vec::new(),
             orders: Vec::new(),
             due: Vec::new(),
+            giving_back: GivingBack::default(),
             draining: None,
         }
     }

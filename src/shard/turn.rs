@@ -54,6 +54,7 @@ impl<B: Backend> Shard<B> {
             self.backend.tick();
             self.pass_deadlines(now);
             self.publish_gauges();
+            self.giving_back.see();
         }
         worked |= self.flush(now);
         Ok(worked)

@@ -22,6 +22,7 @@ use super::changes::Changes;
 use super::messages::Known;
 use super::schema::Directory;
 use super::{Clock, upkeep};
+use crate::allocator::GivingBack;
 use crate::domain::{Model, Timestamp};
 use crate::store::StoreError;
 use crate::store::index::{ActiveModel, Index};
@@ -175,6 +176,7 @@ pub(super) struct Writer {
 impl Writer {
     /// Serves until it is told to close or the last store is dropped.
     pub(super) fn run(mut self) {
+        let mut giving_back = GivingBack::default();
         let mut upkeep_at = Instant::now() + UPKEEP_EVERY;
         loop {
             let message = self.requests.recv_deadline(upkeep_at);
@@ -188,6 +190,7 @@ impl Writer {
             }
             if Instant::now() >= upkeep_at {
                 self.upkeep();
+                giving_back.see();
                 upkeep_at = Instant::now() + UPKEEP_EVERY;
             }
         }
