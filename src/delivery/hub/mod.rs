@@ -40,8 +40,9 @@ pub use volatile::{Among, Volatile};
 const RETRY_MS: u64 = 1_000;
 
 /// By session. Ids of sessions are random and our own, and a broadcast looks thousands of them up: so the hash
-/// is a quick one.
-pub(super) type Sessions<T> = HashMap<Uuid, T, foldhash::fast::RandomState>;
+/// is a quick one. A session takes a kilobyte: in the table itself it would take that for each free place too, and be
+/// copied whenever the table grows.
+pub(super) type Sessions<T> = HashMap<Uuid, Box<T>, foldhash::fast::RandomState>;
 
 /// What is to be done for the sessions of a hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,7 +150,7 @@ impl<C: Copy + PartialEq> Hub<C> {
         let mut queue = SessionQueue::new(session.as_u64_pair().1);
         queue.connect();
         let held = Held::new(agent, epoch, queue, Some(connection), Stage::Waiting);
-        if let Some(mut before) = self.sessions.insert(session, held) {
+        if let Some(mut before) = self.sessions.insert(session, Box::new(held)) {
             self.sums.forget(&mut before);
         }
         self.note(session);
@@ -287,16 +288,16 @@ impl<C: Copy + PartialEq> Hub<C> {
 
     /// One session.
     pub fn get(&self, session: Uuid) -> Option<&Held<C>> {
-        self.sessions.get(&session)
+        self.sessions.get(&session).map(Box::as_ref)
     }
 
     pub(super) fn of_epoch(&mut self, session: Uuid, epoch: u64) -> Option<&mut Held<C>> {
-        let held = self.sessions.get_mut(&session);
+        let held = self.sessions.get_mut(&session).map(Box::as_mut);
         held.filter(|held| held.epoch == epoch)
     }
 
     pub(super) fn of_connection(&mut self, session: Uuid, connection: C) -> Option<&mut Held<C>> {
-        let held = self.sessions.get_mut(&session);
+        let held = self.sessions.get_mut(&session).map(Box::as_mut);
         let held = held.filter(|held| held.connection == Some(connection))?;
         // Whoever speaks of deliveries was told before what may be lost.
         held.volatile = false;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::super::queue::Parcel;
-use super::{Held, Hub};
+use super::Hub;
 use crate::domain::AgentKey;
 
 /// A message that a session has in memory only.
@@ -62,6 +62,7 @@ impl<C: Copy + PartialEq> Hub<C> {
 
     /// Were messages lost that were in memory only, and their receivers do not know?
     pub fn has_lost_volatile(&self) -> bool {
-        self.lost_volatile || self.sessions.values().any(Held::has_lost_volatile)
+        let mut sessions = self.sessions.values();
+        self.lost_volatile || sessions.any(|held| held.has_lost_volatile())
     }
 }
