@@ -6,8 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Between two times that a thread does so: it walks through the pages of its heap, some ten microseconds for
-/// tens of megabytes.
+/// Between two times that a thread does so: it walks through all the pages of its heap.
 const EVERY: Duration = Duration::from_secs(2);
 
 /// Gives back what the calling thread has freed, or others of it, unless that was within the latest second.

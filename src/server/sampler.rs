@@ -59,7 +59,7 @@ impl Sampler {
         loop {
             sleep_until(next).await;
             history.add(self.read());
-            // The main thread's, and what is left of threads that are gone.
+            // The main thread's own.
             allocator::give_back();
             // The model may have been changed meanwhile.
             let threads = self.meaning.embedder().worker_count(self.cores) as u64;

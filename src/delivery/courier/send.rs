@@ -110,20 +110,18 @@ impl Courier {
             // What was heard is in letters.
             self.read_all();
         }
-        let alone = match &sending.key {
-            Some(_) => !self.store.orders_keyed_posts(),
-            None => !sending.durable,
-        };
+        let is_keyed = sending.key.is_some();
+        let alone = !sending.durable || is_keyed && !self.store.orders_keyed_posts();
         let place = sending.arrival.take_place(alone).await;
         let recipients = self.recipients(&sending, present);
         let sent = Sent {
             id: sending.message.id,
             recipients: recipients.len(),
         };
-        if sending.key.is_none() && recipients.is_empty() {
+        if !is_keyed && recipients.is_empty() {
             return Ok(sent);
         }
-        if sending.key.is_none() && !self.is_stored(&sending, &recipients) {
+        if !is_keyed && !self.is_stored(&sending, &recipients) {
             self.note_volatile(&nodes_of(&recipients)).await?;
             self.offer_volatile(&sending, recipients);
             return Ok(sent);
