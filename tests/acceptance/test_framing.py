@@ -3,10 +3,11 @@
 import json
 import os
 import struct
+import time
 import zlib
 
 import pytest
-from harness import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Raw, frame, until
+from harness import BINARY, CLOSE, CONTINUATION, PATIENCE, PING, PONG, TEXT, Raw, frame, until
 
 PING_TEXT = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
 PING_ANSWER = {"jsonrpc": "2.0", "id": 1, "result": {}}
@@ -226,7 +227,11 @@ def test_a_peer_that_leaves_without_a_word_leaves_nothing(server, agent):
 
 
 def test_a_peer_that_does_not_read_harms_nobody_and_loses_nothing(server, agent):
-    """A hundred answers of half a megabyte each pile up at the client, not in the server."""
+    """A hundred answers of half a megabyte each pile up at the client, not in the server.
+
+    The allocator gives back what the answers under way have taken within a second or two, so what counts is what the
+    server holds for two seconds on end.
+    """
     content = "x" * 5_000
     with server.client(agent) as client:
         for _ in range(100):
@@ -238,5 +243,12 @@ def test_a_peer_that_does_not_read_harms_nobody_and_loses_nothing(server, agent)
                 deaf.text({"jsonrpc": "2.0", "id": number, "method": "memory/recall", "params": {"limit": 100}})
             for _ in range(50):
                 assert client.result("ping") == {}
-            assert client.result("system/stats")["memory_resident_bytes"] - before < 50 << 20
+            small = 0
+            for _ in range(PATIENCE * 20):
+                grown = client.result("system/stats")["memory_resident_bytes"] - before
+                small = small + 1 if grown < 25 << 20 else 0
+                if small == 40:
+                    break
+                time.sleep(0.05)
+            assert small == 40, grown
             assert sorted(deaf.receive()["id"] for _ in range(100)) == list(range(100))
