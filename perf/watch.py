@@ -55,12 +55,14 @@ def cpu_seconds(pid):
 def look(pid, api):
     """One sample."""
     rss, anonymous = memory(pid)
+    # Before the scrape, whose own connection the server may or may not have closed afterwards.
+    descriptors = len(os.listdir(f"/proc/{pid}/fd"))
     metrics = scrape(api)
     waiting = metrics.values.get(("delivery_sessions", 'state="waiting"'), 0)
     return {
         "rss_mib": rss / MIB,
         "anonymous_mib": anonymous / MIB,
-        "descriptors": len(os.listdir(f"/proc/{pid}/fd")),
+        "descriptors": descriptors,
         "threads": len(os.listdir(f"/proc/{pid}/task")),
         "cpu_seconds": cpu_seconds(pid),
         "connections": metrics.total("websocket_connections"),

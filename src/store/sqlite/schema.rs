@@ -1,7 +1,7 @@
 //! The data directory, its lock, its connections and its schema.
 //!
 //! Invariants: one process at a time holds a data directory; a database is at a schema version
-//! that this program knows before anything else touches it; a migration happens whole or not.
+//! that this program knows before anything else touches it; all migrations of a start happen or none.
 
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
@@ -158,8 +158,8 @@ impl Directory {
                 known: SCHEMA_VERSION,
             });
         }
-        for version in from..SCHEMA_VERSION {
-            self.wrap(apply(connection, version))?;
+        if from < SCHEMA_VERSION {
+            self.wrap(apply(connection, &MIGRATIONS[from as usize..]))?;
         }
         Ok((from, SCHEMA_VERSION))
     }
@@ -209,11 +209,14 @@ pub fn inspect(dir: &Path) -> Result<Option<u32>, OpenError> {
     })
 }
 
-fn apply(connection: &mut Connection, from: u32) -> rusqlite::Result<()> {
+/// Applies the last migrations together: a first start waits for the disk once, not for each of them.
+fn apply(connection: &mut Connection, migrations: &[&str]) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
-    transaction.execute_batch(MIGRATIONS[from as usize])?;
+    for migration in migrations {
+        transaction.execute_batch(migration)?;
+    }
     // Inside the transaction: the version and the tables it stands for change together.
-    transaction.pragma_update(None, "user_version", from + 1)?;
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     transaction.commit()
 }
 
