@@ -44,6 +44,8 @@ pub struct Delivery {
     pub seq: u64,
     /// Which delivery of the message it is, from 1.
     pub number: u32,
+    /// Messages in memory only that found no room in this epoch so far.
+    pub dropped: u32,
     /// The message.
     pub parcel: Arc<Parcel>,
 }
@@ -52,7 +54,11 @@ impl Delivery {
     /// Appends it as `notifications/delivery`.
     pub fn write_to(&self, out: &mut Vec<u8>) {
         let Self {
-            epoch, seq, number, ..
+            epoch,
+            seq,
+            number,
+            dropped,
+            ..
         } = self;
         let text = &self.parcel.text;
         out.reserve(text.len() + 160);
@@ -61,6 +67,9 @@ impl Delivery {
             out,
             r#"{{"jsonrpc":"2.0","method":"notifications/delivery","params":{{"epoch":{epoch},"seq":{seq},"delivery":{number},"#
         );
+        if *dropped > 0 {
+            let _ = write!(out, r#""dropped":{dropped},"#);
+        }
         // The members without the brace that opens them.
         out.extend_from_slice(text.get(1..).unwrap_or(b"}"));
         out.push(b'}');

@@ -106,6 +106,7 @@ fn who_reads_late_gets_everything_on_the_same_connection() {
                 }
             };
             assert_eq!(delivery["body"]["n"], number);
+            assert_eq!(delivery["dropped"], json!(null), "nothing was");
             slow.post("session/ack", json!({"up_to": delivery["seq"]}))
                 .await;
         }
@@ -141,6 +142,7 @@ fn what_is_in_memory_only_is_dropped_and_counted_for_who_does_not_read() {
             let delivery = bob.delivery().await;
             // What it has received and not answered comes again too, in whatever place.
             numbers.extend(delivery["body"]["n"].as_u64());
+            assert_eq!(delivery["dropped"], dropped, "with every delivery");
             let up_to = json!({"up_to": delivery["seq"]});
             bob.result("session/ack", up_to).await;
         }

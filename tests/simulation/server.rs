@@ -727,6 +727,7 @@ impl World {
                 seq,
                 delivery,
                 parcel,
+                ..
             } => {
                 self.check_sent(hub, connection, (epoch, seq, delivery), &parcel);
                 self.down(

@@ -191,6 +191,7 @@ impl Courier {
                 epoch,
                 seq,
                 delivery,
+                dropped,
                 parcel,
             } => {
                 let Place { shard, key } = connection;
@@ -198,6 +199,7 @@ impl Courier {
                     epoch,
                     seq,
                     number: delivery,
+                    dropped,
                     parcel,
                 };
                 if shard == self.shard {

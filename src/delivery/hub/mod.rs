@@ -57,6 +57,8 @@ pub enum Effect<C> {
         seq: u64,
         /// Which delivery of the message it is.
         delivery: u32,
+        /// Messages in memory only that found no room in this epoch so far.
+        dropped: u32,
         /// The message.
         parcel: Arc<Parcel>,
     },

@@ -124,6 +124,7 @@ fn carry_out<C: Copy>(
             Action::Send {
                 seq,
                 delivery,
+                dropped,
                 parcel,
             } => {
                 effects.extend(held.connection.map(|connection| Effect::Send {
@@ -131,6 +132,7 @@ fn carry_out<C: Copy>(
                     epoch,
                     seq,
                     delivery,
+                    dropped,
                     parcel,
                 }));
                 continue;

@@ -80,6 +80,7 @@ impl SessionQueue {
         actions.push(Action::Send {
             seq,
             delivery,
+            dropped: self.tally.dropped_in_short(),
             parcel,
         });
         let state = State::Sent {

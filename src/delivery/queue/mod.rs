@@ -59,6 +59,8 @@ pub enum Action {
         seq: u64,
         /// Which delivery of this message it is, from 1.
         delivery: u32,
+        /// Messages in memory only that found no room in this epoch so far.
+        dropped: u32,
         /// What is delivered.
         parcel: Arc<Parcel>,
     },

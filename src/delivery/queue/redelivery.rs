@@ -126,6 +126,7 @@ impl SessionQueue {
 
     pub(super) fn send_again(&mut self, seq: u64, now: Timestamp, actions: &mut Vec<Action>) {
         let until = ack_due(now);
+        let dropped = self.tally.dropped_in_short();
         if let Some(flight) = self.window.get_mut(seq) {
             flight.entry.made += 1;
             flight.entry.number += 1;
@@ -134,6 +135,7 @@ impl SessionQueue {
             actions.extend(parcel.map(|parcel| Action::Send {
                 seq,
                 delivery,
+                dropped,
                 parcel,
             }));
             self.window.set(seq, State::Sent { until });

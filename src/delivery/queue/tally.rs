@@ -19,6 +19,13 @@ pub struct Tally {
     pub dead: u64,
 }
 
+impl Tally {
+    /// What was dropped, as deliveries tell it: the most of 32 bits stand for more.
+    pub(super) fn dropped_in_short(&self) -> u32 {
+        u32::try_from(self.dropped).unwrap_or(u32::MAX)
+    }
+}
+
 impl std::ops::AddAssign for Tally {
     fn add_assign(&mut self, more: Self) {
         self.sent += more.sent;
