@@ -1,9 +1,12 @@
-//! Services that a fleet shares, and the nodes of one.
+//! Services that a fleet shares, the way to them, and the nodes of one.
 
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, tcp};
+use tokio::sync::watch;
 
 use crate::harness::{Server, agent, launch};
 
@@ -54,6 +57,51 @@ impl Drop for Service {
     fn drop(&mut self) {
         if self.name != "shared" {
             self.run("down");
+        }
+    }
+}
+
+/// The way to a Redis server, on which what Redis says can be held up.
+pub(crate) struct Line {
+    pub(crate) url: String,
+    is_held: watch::Sender<bool>,
+}
+
+impl Line {
+    pub(crate) async fn to(redis: &str) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let target = redis.strip_prefix("redis://").unwrap().to_owned();
+        let (is_held, held) = watch::channel(false);
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                let far = TcpStream::connect(&*target).await.unwrap();
+                let ((near_in, near_out), (far_in, far_out)) =
+                    (near.into_split(), far.into_split());
+                let (_, free) = watch::channel(false);
+                tokio::spawn(carry(near_in, far_out, free));
+                tokio::spawn(carry(far_in, near_out, held.clone()));
+            }
+        });
+        Self { url, is_held }
+    }
+
+    pub(crate) fn hold(&self, is_held: bool) {
+        self.is_held.send(is_held).unwrap();
+    }
+}
+
+async fn carry(
+    mut from: tcp::OwnedReadHalf,
+    mut to: tcp::OwnedWriteHalf,
+    mut held: watch::Receiver<bool>,
+) {
+    let mut bytes = vec![0; 65_536];
+    while let Ok(count @ 1..) = from.read(&mut bytes).await {
+        // Whoever says that it is held may be gone; then it is not.
+        let _ = held.wait_for(|held| !held).await;
+        if to.write_all(&bytes[..count]).await.is_err() {
+            return;
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::fleet::{Service, database, node, until_health};
+use crate::fleet::{Line, Service, database, node, until_health};
 use crate::harness::peer::{Peer, claim, send};
 use crate::harness::{agent, on_both, until};
 
@@ -196,6 +196,33 @@ fn a_session_taken_without_redis_is_given_up_where_it_was() {
         settled().await;
         send(&mut sender, &bob, json!("second")).await;
         assert_eq!(new.delivery().await["body"], "second");
+    });
+}
+
+#[test]
+fn what_is_sent_where_a_session_was_reaches_it_where_it_is() {
+    let database = database();
+    let (_redis, url) = redis("behind");
+    on_both(async |io| {
+        let line = Line::to(&url).await;
+        let (one, two) = (node(io, &database, &line.url), node(io, &database, &url));
+        let (alice, bob) = (format!("alice-{io}"), format!("bob-{io}"));
+        let mut sender = agent(&one, &alice).await;
+        let mut old = Peer::connect(&one, &bob).await;
+        send(&mut sender, &bob, json!("first")).await;
+        assert_eq!(old.delivery().await["body"], "first");
+        settled().await;
+        // It is not heard that the session is asked for, nor that it is elsewhere now.
+        line.hold(true);
+        let (mut new, back) = Peer::resume(&two, &bob, &old.welcome, 0).await;
+        assert_eq!(back["recovered"], true, "{back}");
+        assert_eq!(new.delivery().await["body"], "first");
+        send(&mut sender, &bob, json!("second")).await;
+        assert_eq!(old.delivery().await["body"], "second");
+        line.hold(false);
+        assert_eq!(new.delivery().await["body"], "second");
+        send(&mut sender, &bob, json!("third")).await;
+        assert_eq!(new.delivery().await["body"], "third");
     });
 }
 

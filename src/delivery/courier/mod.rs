@@ -97,7 +97,7 @@ pub struct Courier {
     /// New sessions whose clients are taking other ones up.
     resuming: RefCell<HashSet<Uuid>>,
     /// What came for sessions that are being taken over from elsewhere.
-    claims: RefCell<HashMap<Uuid, Vec<moves::Kept>>>,
+    claims: RefCell<HashMap<Uuid, moves::Claimed>>,
     /// Deliveries that are over and not settled yet.
     settlements: settle::Settlements,
     /// Rung when the hub wants to be looked at earlier than it was thought.
@@ -286,7 +286,7 @@ impl Courier {
             Letter::Out { key, delivery } => self.outgoing.deliver(key, delivery),
             Letter::Fence { key } => self.outgoing.close(key, FENCED, FENCED_REASON),
             Letter::Ring(session) => self.ring(session),
-            Letter::CatchUp { volatile } => self.hub.borrow_mut().catch_up(volatile),
+            Letter::CatchUp { volatile } => self.catch_up(volatile),
             Letter::Stray { session, agent } => self.find_owner(session, agent),
             Letter::Release {
                 request,

@@ -15,8 +15,14 @@ use crate::domain::{AgentKey, Outline, Timestamp};
 /// Pause before the store is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// A message that came for a session that is being taken over, and the node that it came from.
-pub(super) type Kept = (Option<Uuid>, Entry);
+/// A session that is being taken over.
+#[derive(Debug, Default)]
+pub(super) struct Claimed {
+    /// Messages that came for it, and the node that each came from.
+    kept: Vec<(Option<Uuid>, Entry)>,
+    /// It was rung: what the store had for it may have been read before.
+    is_rung: bool,
+}
 
 impl Courier {
     /// Everything that waits for a session; `None` if the store cannot say. One that another node has
@@ -45,7 +51,8 @@ impl Courier {
         Some(looked.waiting)
     }
 
-    /// Another node has the session: its connection here is closed.
+    /// Another node has the session: its connection here is closed. What was stored and offered here since the
+    /// other one read the store, it finds when it is rung.
     fn give_up(self: &Rc<Self>, session: Uuid, agent: &AgentKey, node: Uuid) {
         let released = self.hub.borrow_mut().release(session, agent);
         if released.is_some() {
@@ -53,6 +60,7 @@ impl Courier {
             self.metrics.delivery.given_away.add(1);
             self.post.directory.lock().hand_over(session, node);
             self.post.events.forget(session, agent);
+            self.post.say(node, Saying::Ring(session), Vec::new());
             self.turn();
         }
     }
@@ -89,8 +97,12 @@ impl Courier {
                 in_memory,
             });
         }
-        self.post
-            .say(node, Saying::Released { request, handed }, texts);
+        let saying = Saying::Released {
+            request,
+            session,
+            handed,
+        };
+        self.post.say(node, saying, texts);
         self.turn();
     }
 
@@ -185,11 +197,34 @@ impl Courier {
     /// Keeps a message for a session that is being taken over; false if none is.
     pub(super) fn keep_for_claim(&self, session: Uuid, entry: &Entry, from: Option<Uuid>) -> bool {
         let mut claims = self.claims.borrow_mut();
-        let Some(kept) = claims.get_mut(&session) else {
+        let Some(claimed) = claims.get_mut(&session) else {
             return false;
         };
-        kept.push((from, entry.clone()));
+        claimed.kept.push((from, entry.clone()));
         true
+    }
+
+    /// Has a session look for everything that the store has for it; one that is being taken over does when it
+    /// is here.
+    pub(super) fn ring(&self, session: Uuid) {
+        if let Some(claimed) = self.claims.borrow_mut().get_mut(&session) {
+            claimed.is_rung = true;
+        }
+        let mut hub = self.hub.borrow_mut();
+        hub.ring(session);
+        let absent = hub.get(session).filter(|held| !held.is_connected());
+        if let Some(agent) = absent.map(|held| held.agent().clone()) {
+            drop(hub);
+            self.see_to(&agent);
+        }
+    }
+
+    /// Has all sessions look; `volatile` if messages that were in memory only may be lost.
+    pub(super) fn catch_up(&self, volatile: bool) {
+        for claimed in self.claims.borrow_mut().values_mut() {
+            claimed.is_rung = true;
+        }
+        self.hub.borrow_mut().catch_up(volatile);
     }
 
     /// The session is here, or not to be had. What came along with it, and what came for it since, is
@@ -205,8 +240,8 @@ impl Courier {
             directory.unclaim(session);
             directory.home(session)
         };
-        let kept = self.claims.borrow_mut().remove(&session);
-        let kept = kept.unwrap_or_default();
+        let claimed = self.claims.borrow_mut().remove(&session);
+        let Claimed { kept, is_rung } = claimed.unwrap_or_default();
         let (missed, in_memory) = handed.map(unpacked).unwrap_or_default();
         if self.hub.borrow().get(session).is_some() {
             let now = Timestamp::now();
@@ -216,6 +251,9 @@ impl Courier {
             }
             for (from, entry) in kept {
                 hub.offer_from(session, from, entry, now);
+            }
+            if is_rung {
+                hub.ring(session);
             }
             return;
         }
@@ -231,6 +269,9 @@ impl Courier {
                         from,
                     };
                     self.post.leave(shard, letter);
+                }
+                if is_rung {
+                    self.post.leave(shard, Letter::Ring(session));
                 }
             }
             Some(Home::Node(_)) | None if kept.iter().any(|(_, entry)| entry.key.is_some()) => {

@@ -61,15 +61,4 @@ impl Courier {
         self.post.note_absent(agent);
         self.tell_news(agent);
     }
-
-    /// Has a session look for everything that the store has for it.
-    pub(super) fn ring(&self, session: Uuid) {
-        let mut hub = self.hub.borrow_mut();
-        hub.ring(session);
-        let absent = hub.get(session).filter(|held| !held.is_connected());
-        if let Some(agent) = absent.map(|held| held.agent().clone()) {
-            drop(hub);
-            self.see_to(&agent);
-        }
-    }
 }

@@ -265,10 +265,9 @@ impl Abroad {
         handed.ok()?.ok()?
     }
 
-    pub(super) fn answer(&self, request: Uuid, handed: Option<HandedOver>) {
-        if let Some(reply) = self.releases.lock().remove(&request) {
-            // Whoever asked may have given up.
-            let _ = reply.send(handed);
-        }
+    /// Passes an answer on to whoever asked; false if nobody waits for it any more.
+    pub(super) fn answer(&self, request: Uuid, handed: Option<HandedOver>) -> bool {
+        let reply = self.releases.lock().remove(&request);
+        reply.is_some_and(|reply| reply.send(handed).is_ok())
     }
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::super::directory::{Home, Taken};
 use super::super::letters::Letter;
+use super::abroad::Abroad;
 use super::link::Link;
 use super::peers::{Heard, Peer};
 use super::wire::{self, Agent, Changed, Offered, Saying};
@@ -237,12 +238,20 @@ impl Link {
                 match entrance {
                     Some(shard) => self.post.leave(shard, letter),
                     None => {
-                        let handed = None;
-                        self.say_to(from, Saying::Released { request, handed }, &[]);
+                        let saying = Saying::Released {
+                            request,
+                            session,
+                            handed: None,
+                        };
+                        self.say_to(from, saying, &[]);
                     }
                 }
             }
-            Saying::Released { request, handed } => {
+            Saying::Released {
+                request,
+                session,
+                handed,
+            } => {
                 let parcels = |handed: &wire::Handed| {
                     let named = handed.in_memory.iter().zip(texts);
                     named
@@ -258,8 +267,11 @@ impl Link {
                     let parcels = parcels(&handed);
                     (handed, parcels)
                 });
-                if let Some(abroad) = self.abroad() {
-                    abroad.answer(request, handed);
+                let was_handed = handed.is_some();
+                let is_late = |abroad: &Abroad| !abroad.answer(request, handed);
+                if self.abroad().is_some_and(is_late) && was_handed {
+                    // It was taken from the store, and that node has gone on with it for a while.
+                    self.pass(session, Letter::Ring(session));
                 }
             }
             _ => {}

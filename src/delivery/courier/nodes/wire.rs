@@ -16,7 +16,7 @@ use crate::domain::{AgentKey, Priority, Status, Timestamp};
 use crate::rpc::json;
 
 /// Nodes of another version are not understood; they are told of in the log.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// The head of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +84,7 @@ pub(in crate::delivery::courier) enum Saying {
     /// To one: the session is yours; a text for each message that was in memory only.
     Released {
         request: Uuid,
+        session: Uuid,
         handed: Option<Handed>,
     },
 }
