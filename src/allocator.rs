@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// Between two times that a thread does so: it walks through all the pages of its heap.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// Gives back what the calling thread has freed, or others of it, unless that was within the latest second.
+/// Gives back what the calling thread has freed, or others of it.
 pub fn give_back() {
     // SAFETY: it may be called at any time, and touches what is free only.
     unsafe { libmimalloc_sys::mi_collect(false) }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::fleet::{Service, database, node, until_health};
+use crate::fleet::{database, node, redis, until_health};
 use crate::harness::peer::Peer;
 use crate::harness::{launch, on_both};
 
@@ -300,8 +300,7 @@ fn operators_are_told_of_a_stop() {
 #[test]
 fn events_of_other_nodes_are_told_once() {
     let database = database();
-    let redis = Service::new("redis", &format!("events-{}", std::process::id()));
-    let url = redis.up();
+    let (redis, url) = redis("events");
     on_both(async |io| {
         let (one, two) = (node(io, &database, &url), node(io, &database, &url));
         let space = format!("space-{io}");

@@ -61,6 +61,13 @@ impl Drop for Service {
     }
 }
 
+/// A Redis of one test's own, by this name, and its URL.
+pub(crate) fn redis(name: &str) -> (Service, String) {
+    let redis = Service::new("redis", &format!("{name}-{}", std::process::id()));
+    let url = redis.up();
+    (redis, url)
+}
+
 /// The way to a Redis server, on which what Redis says can be held up.
 pub(crate) struct Line {
     pub(crate) url: String,

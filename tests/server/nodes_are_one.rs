@@ -4,18 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::fleet::{Line, Service, database, node, until_health};
+use crate::fleet::{Line, database, node, redis, until_health};
 use crate::harness::peer::{Peer, claim, send};
 use crate::harness::{agent, on_both, until};
 
 /// Nothing comes within this time.
 const SILENCE: Duration = Duration::from_millis(300);
-
-fn redis(name: &str) -> (Service, String) {
-    let redis = Service::new("redis", &format!("{name}-{}", std::process::id()));
-    let url = redis.up();
-    (redis, url)
-}
 
 /// Everybody here knows of everybody there.
 async fn settled() {

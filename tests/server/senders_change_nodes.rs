@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::fleet::{Line, Service, database, node, until_health};
+use crate::fleet::{Line, database, node, redis, until_health};
 use crate::harness::peer::{Peer, send};
 use crate::harness::{Client, Server, agent, on_both};
 
@@ -14,12 +14,6 @@ use crate::harness::{Client, Server, agent, on_both};
 const SILENCE: Duration = Duration::from_millis(500);
 /// Longer than the pause between two beats of a node.
 const BEATS: Duration = Duration::from_millis(1_500);
-
-fn redis(name: &str) -> (Service, String) {
-    let redis = Service::new("redis", &format!("{name}-{}", std::process::id()));
-    let url = redis.up();
-    (redis, url)
-}
 
 /// A receiver whose session every node knows.
 async fn receiver(server: &Server, name: &str) -> Peer {
