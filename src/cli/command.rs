@@ -21,7 +21,7 @@ pub(super) fn command() -> Command {
             Command::new("serve")
                 .about("Serve (the default)")
                 .after_help(exit::HELP)
-                .args(server_arguments()),
+                .defer(with_settings),
         )
         .subcommand(super::bench::command())
         .subcommand(call())
@@ -30,12 +30,12 @@ pub(super) fn command() -> Command {
         .subcommand(
             Command::new("doctor")
                 .about("Check kernel, limits, store and configuration, and say how to mend each")
-                .args(server_arguments()),
+                .defer(with_settings),
         )
         .subcommand(
             Command::new("migrate")
                 .about("Bring the store's schema to this version; serve does it by itself")
-                .args(server_arguments()),
+                .defer(with_settings),
         )
         .subcommand(model())
         .subcommands(transfers())
@@ -59,7 +59,7 @@ fn transfers() -> [Command; 4] {
             ))
             .arg(path)
             .args(client_arguments())
-            .args(server_arguments())
+            .defer(with_settings)
     };
     [
         command(
@@ -106,13 +106,13 @@ fn model() -> Command {
                         .action(ArgAction::SetTrue)
                         .help("Keep the unrounded weights as well (91 MB)"),
                 )
-                .args(server_arguments()),
+                .defer(with_settings),
         )
         .subcommand(
             Command::new("status")
                 .about("Tell whether the model is installed, and where; exit code 1 if it is not")
                 .after_help(exit::HELP)
-                .args(server_arguments()),
+                .defer(with_settings),
         )
 }
 
@@ -167,6 +167,11 @@ pub(super) fn client_arguments() -> [Arg; 4] {
             "Namespace of the agent",
         ),
     ]
+}
+
+/// A subcommand that takes the server's flags: hundreds of arguments in all, made for the one that is called.
+fn with_settings(command: Command) -> Command {
+    command.args(server_arguments())
 }
 
 fn server_arguments() -> Vec<Arg> {
