@@ -41,17 +41,27 @@ pub(crate) async fn run(url: Option<&str>, corpus: &Corpus, searches: usize) {
     subject = place.open().await;
     subject.store.status().await.expect("it answers");
     let start = started.elapsed();
-    for mode in [Mode::Semantic, Mode::Lexical, Mode::Hybrid] {
+    // What a namespace's first search costs is told apart: it meets pages that nobody has looked at since the start.
+    let modes = [
+        ("first", Mode::Semantic),
+        ("semantic", Mode::Semantic),
+        ("lexical", Mode::Lexical),
+        ("hybrid", Mode::Hybrid),
+    ];
+    for (name, mode) in modes {
+        if name == "semantic" {
+            times(&*subject.store, mode, corpus, corpus.namespaces).await;
+        }
         let times = times(&*subject.store, mode, corpus, searches).await;
-        let recall = match mode {
-            Mode::Semantic => format!("{:.3}", recall(&*subject.store, corpus, &ids).await),
+        let recall = match name {
+            "semantic" => format!("{:.3}", recall(&*subject.store, corpus, &ids).await),
             _ => "-".into(),
         };
         println!(
             "{:<8} {:<11} {:<9} {:>8.0} {:>9.0} {recall:>10} | {:>13.0} | {bytes:>12} | {:>8.0}",
             place.name(),
             format!("{}x{}", corpus.namespaces, corpus.size),
-            format!("{mode:?}").to_lowercase(),
+            name,
             percentile(&times, 50).as_secs_f64() * 1e6,
             percentile(&times, 99).as_secs_f64() * 1e6,
             percentile(&insert, 50).as_secs_f64() * 1e6,
