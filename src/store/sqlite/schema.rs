@@ -28,6 +28,12 @@ const MIGRATIONS: [&str; 6] = [
     include_str!("../../../migrations/sqlite/0006_idempotency.sql"),
 ];
 
+/// What the first of them come to, for a database that has nothing to migrate yet, and how many those are.
+const BASELINE: (usize, &str) = (
+    3,
+    include_str!("../../../migrations/sqlite/baseline_0003.sql"),
+);
+
 /// Schema version that this program reads and writes.
 pub const SCHEMA_VERSION: u32 = MIGRATIONS.len() as u32;
 
@@ -159,7 +165,7 @@ impl Directory {
             });
         }
         if from < SCHEMA_VERSION {
-            self.wrap(apply(connection, &MIGRATIONS[from as usize..]))?;
+            self.wrap(apply(connection, from as usize))?;
         }
         Ok((from, SCHEMA_VERSION))
     }
@@ -209,10 +215,18 @@ pub fn inspect(dir: &Path) -> Result<Option<u32>, OpenError> {
     })
 }
 
-/// Applies the last migrations together: a first start waits for the disk once, not for each of them.
-fn apply(connection: &mut Connection, migrations: &[&str]) -> rusqlite::Result<()> {
+/// Applies the migrations after version `from` together: a first start waits for the disk once, not for each.
+fn apply(connection: &mut Connection, from: usize) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
-    for migration in migrations {
+    let (covered, baseline) = BASELINE;
+    let missing = match from {
+        0 => {
+            transaction.execute_batch(baseline)?;
+            &MIGRATIONS[covered..]
+        }
+        _ => &MIGRATIONS[from..],
+    };
+    for migration in missing {
         transaction.execute_batch(migration)?;
     }
     // Inside the transaction: the version and the tables it stands for change together.
@@ -224,6 +238,11 @@ fn configure_writer(connection: &Connection, bytes_max: Option<u64>) -> rusqlite
     connection.busy_timeout(BUSY_TIMEOUT)?;
     keep_plans(connection)?;
     functions::register(connection)?;
+    let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+    if pages == 0 {
+        // There is nothing that a rollback journal could bring back, and making one takes four syncs of the disk.
+        connection.pragma_update(None, "journal_mode", "off")?;
+    }
     connection.pragma_update(None, "journal_mode", "wal")?;
     // An acknowledged write survives power loss: the log is synced at every commit.
     connection.pragma_update(None, "synchronous", "full")?;
@@ -260,4 +279,72 @@ fn configure_reader(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "temp_store", "memory")?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::{BASELINE, MIGRATIONS, functions};
+
+    fn database(statements: &[&str]) -> Connection {
+        let connection = Connection::open_in_memory().expect("memory");
+        functions::register(&connection).expect("registered");
+        for batch in statements {
+            connection.execute_batch(batch).expect("applied");
+        }
+        connection
+    }
+
+    /// The answer of a query, a line for each row.
+    fn rows(connection: &Connection, sql: &str) -> Vec<String> {
+        let mut statement = connection.prepare(sql).expect("SQL");
+        let columns = statement.column_count();
+        let rows = statement.query_map([], |row| {
+            let values = (0..columns).map(|at| row.get_ref(at).map(|value| format!("{value:?}")));
+            Ok(values.collect::<Result<Vec<_>, _>>()?.join(" "))
+        });
+        rows.expect("rows")
+            .collect::<Result<_, _>>()
+            .expect("values")
+    }
+
+    /// Everything that SQL can ask of a schema: tables and their kinds, columns, keys, indexes, and the text of
+    /// triggers and of partial indexes but for its spaces.
+    fn described(connection: &Connection) -> Vec<String> {
+        [
+            "SELECT name, type, ncol, wr, strict FROM pragma_table_list ORDER BY name",
+            "SELECT t.name, c.cid, c.name, c.type, c.\"notnull\", c.dflt_value, c.pk
+             FROM pragma_table_list t, pragma_table_xinfo(t.name) c ORDER BY t.name, c.cid",
+            "SELECT t.name, f.\"table\", f.\"from\", f.\"to\", f.on_delete
+             FROM pragma_table_list t, pragma_foreign_key_list(t.name) f ORDER BY t.name, f.id",
+            "SELECT t.name, i.name, i.\"unique\", i.origin, i.partial, x.seqno, x.name
+             FROM pragma_table_list t, pragma_index_list(t.name) i, pragma_index_xinfo(i.name) x
+             ORDER BY t.name, i.name, x.seqno",
+            "SELECT type, name, replace(replace(sql, char(10), ''), ' ', '') FROM sqlite_schema
+             WHERE type IN ('index', 'trigger') ORDER BY name",
+            "SELECT * FROM counter ORDER BY name",
+            "SELECT name, length(value) FROM secret ORDER BY name",
+        ]
+        .iter()
+        .flat_map(|sql| rows(connection, sql))
+        .collect()
+    }
+
+    #[test]
+    fn the_baseline_is_what_the_migrations_before_it_come_to() {
+        let (covered, baseline) = BASELINE;
+        let migrated = described(&database(&MIGRATIONS[..covered]));
+        assert!(migrated.len() > 100, "{migrated:#?}");
+        assert_eq!(described(&database(&[baseline])), migrated);
+    }
+
+    #[test]
+    fn checks_of_a_value_outlive_the_baseline() {
+        let (_, baseline) = BASELINE;
+        let checks = |text: &str| text.matches("CHECK (").count();
+        let (covered, _) = BASELINE;
+        let migrations: usize = MIGRATIONS[..covered].iter().map(|text| checks(text)).sum();
+        assert_eq!(checks(baseline), migrations);
+    }
 }
