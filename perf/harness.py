@@ -39,6 +39,12 @@ def arguments(description):
     return parser
 
 
+def stoppable():
+    """Makes a stop by an operator an interruption like Ctrl-C, and that one where a shell has its background jobs ignore it."""
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, signal.default_int_handler)
+
+
 def cores():
     """A core for the server and one for the load, or None where there is only one."""
     usable = sorted(os.sched_getaffinity(0))
