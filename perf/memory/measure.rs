@@ -42,6 +42,7 @@ pub(crate) async fn run(url: Option<&str>, corpus: &Corpus, searches: usize) {
     subject.store.status().await.expect("it answers");
     let start = started.elapsed();
     // What a namespace's first search costs is told apart: it meets pages that nobody has looked at since the start.
+    // Words find other memories than vectors, so each mode has looked once before it is timed.
     let modes = [
         ("first", Mode::Semantic),
         ("semantic", Mode::Semantic),
@@ -49,7 +50,7 @@ pub(crate) async fn run(url: Option<&str>, corpus: &Corpus, searches: usize) {
         ("hybrid", Mode::Hybrid),
     ];
     for (name, mode) in modes {
-        if name == "semantic" {
+        if name != "first" {
             times(&*subject.store, mode, corpus, corpus.namespaces).await;
         }
         let times = times(&*subject.store, mode, corpus, searches).await;
