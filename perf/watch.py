@@ -52,12 +52,20 @@ def cpu_seconds(pid):
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def stolen_seconds():
+    """CPU that the host has given to others while this machine wanted it, of all cores."""
+    words = pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    return int(words[8]) / os.sysconf("SC_CLK_TCK")
+
+
 def look(pid, api):
     """One sample."""
     rss, anonymous = memory(pid)
     # Before the scrape, whose own connection the server may or may not have closed afterwards.
     descriptors = len(os.listdir(f"/proc/{pid}/fd"))
+    begun = time.monotonic()
     metrics = scrape(api)
+    scraped = time.monotonic()
     waiting = metrics.values.get(("delivery_sessions", 'state="waiting"'), 0)
     return {
         "rss_mib": rss / MIB,
@@ -65,6 +73,8 @@ def look(pid, api):
         "descriptors": descriptors,
         "threads": len(os.listdir(f"/proc/{pid}/task")),
         "cpu_seconds": cpu_seconds(pid),
+        "scrape_seconds": scraped - begun,
+        "stolen_seconds": stolen_seconds(),
         "connections": metrics.total("websocket_connections"),
         "sessions": metrics.total("sessions"),
         "sessions_waiting": waiting,
@@ -73,12 +83,16 @@ def look(pid, api):
 
 
 class Watch:
-    """Takes samples on a thread of its own until it is stopped. `label` says what is going on."""
+    """Takes samples on a thread of its own until it is stopped. `label` says what is going on.
+
+    `late_seconds` is how late it ever woke up, which is the machine's doing and not the server's.
+    """
 
     def __init__(self, pid, api, every):
         self.pid, self.api, self.every = pid, api, every
         self.samples, self.failures = [], []
         self.label = None
+        self.late_seconds = 0.0
         self.start = time.monotonic()
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -97,7 +111,9 @@ class Watch:
                 if label == self.label and label is not None:
                     self.samples.append({"at": time.monotonic() - self.start, **label, **sample})
             number += 1
-            self.over.wait(max(0.0, self.start + number * self.every - time.monotonic()))
+            due = max(self.start + number * self.every, time.monotonic())
+            if not self.over.wait(due - time.monotonic()):
+                self.late_seconds = max(self.late_seconds, time.monotonic() - due)
 
     def stop(self):
         self.over.set()
