@@ -46,6 +46,9 @@ impl Threads {
         let directory = Arc::new(Directory::acquire(dir)?);
         let connection = directory.open_writer(options.bytes_max)?;
         let node = Uuid::new_v4();
+        // Before anybody can connect: a session is only taken up again after a crash if its node is known.
+        // Best effort: a full disk keeps nobody from reading, and the node says it again.
+        let _ = messages::keep_node(&connection, node, (options.clock)());
         let reader_count = options.readers.max(1);
         // Each connection reads the whole schema when it is opened.
         let (index, connections) = std::thread::scope(|threads| {
@@ -80,7 +83,6 @@ impl Threads {
             index: threads.index.clone(),
             progress: threads.progress.clone(),
             known: messages::Known::default(),
-            node,
             clock: options.clock,
             directory: directory.clone(),
         };

@@ -16,11 +16,10 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
 use super::access::AccessCounts;
 use super::changes::Changes;
-use super::messages::{Known, keep_node};
+use super::messages::Known;
 use super::schema::Directory;
 use super::{Clock, upkeep};
 use crate::allocator::GivingBack;
@@ -170,8 +169,6 @@ pub(super) struct Writer {
     pub(super) progress: Arc<Progress>,
     pub(super) clock: Clock,
     pub(super) known: Known,
-    /// This run of the process.
-    pub(super) node: Uuid,
     /// Dropped last: the directory stays locked until the connection is closed.
     pub(super) directory: Arc<Directory>,
 }
@@ -179,7 +176,6 @@ pub(super) struct Writer {
 impl Writer {
     /// Serves until it is told to close or the last store is dropped.
     pub(super) fn run(mut self) {
-        self.announce();
         let mut giving_back = GivingBack::default();
         let mut upkeep_at = Instant::now() + UPKEEP_EVERY;
         loop {
@@ -210,13 +206,6 @@ impl Writer {
         } = self;
         drop(connection);
         drop(directory);
-    }
-
-    /// Notes that this node lives before anything else that it writes, and here, so that a start does not wait
-    /// for the disk. A full disk keeps nobody from reading: the node says it again.
-    fn announce(&mut self) {
-        let node = self.node;
-        let _ = self.transact(|batch| keep_node(batch.connection, node, batch.now));
     }
 
     /// One transaction over `first` and what waits behind it; false if the store closes.
