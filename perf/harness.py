@@ -5,6 +5,7 @@ TMWS_BIN and TMWS_LOAD name programs that are built already; otherwise cargo bui
 
 import argparse
 import ctypes
+import functools
 import json
 import os
 import pathlib
@@ -18,18 +19,27 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 START_SECONDS_MAX = 30
+# Between two looks whether a server listens: what `perf/start` measures is off by half of it.
+LOOK_SECONDS = 0.0001
 STOP_SECONDS_MAX = 15
 # The longest scenario has its own limits, all below this one.
 LOAD_SECONDS_MAX = 900
 
 
-def program(variable, *cargo):
+def built(variable, *cargo):
     """Path of a program: from the environment, or built."""
     if path := os.environ.get(variable):
         return path
     subprocess.run(["cargo", "build", "--release", *cargo], cwd=ROOT, check=True)
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
     return str(target / ("examples/load" if cargo else "tmws"))
+
+
+@functools.cache
+def programs():
+    """The server and the load. Both are built before the first of them starts, so that no build runs beside a
+    measurement, and none for who asks for `--help`."""
+    return built("TMWS_BIN"), built("TMWS_LOAD", "--example", "load")
 
 
 def arguments(description):
@@ -62,7 +72,8 @@ commands = []
 def remember(command):
     """Keeps a command without what differs from run to run and from machine to machine."""
     line = shlex.join(command)
-    for place, name in ((SERVER, "tmws"), (LOAD, "load"), (str(ROOT) + "/", "")):
+    server, load = programs()
+    for place, name in ((server, "tmws"), (load, "load"), (str(ROOT) + "/", "")):
         line = line.replace(place, name)
     commands.append(line)
 
@@ -84,7 +95,8 @@ class Server:
         self.scratch = tempfile.TemporaryDirectory(prefix="tmws-perf-")
         self.log = pathlib.Path(self.scratch.name) / "log"
         data_dir = data_dir or str(pathlib.Path(self.scratch.name) / "data")
-        command = [SERVER, "--data-dir", data_dir, "--api-port", "0", "--ws-port", "0", "--log-format", "json", *flags]
+        server, _ = programs()
+        command = [server, "--data-dir", data_dir, "--api-port", "0", "--ws-port", "0", "--log-format", "json", *flags]
         if not quiet:
             say("$", shlex.join(pinned(core, command)), "" if huge_pages else "# without huge pages")
         remember([word.replace(self.scratch.name, "SCRATCH") for word in pinned(core, command)])
@@ -92,15 +104,15 @@ class Server:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TMWS_")}
         # What is measured here is not embedding; a flag outranks it.
         environment["TMWS_EMBEDDING_MODEL"] = "none"
-        started = time.monotonic()
+        self.started = time.monotonic()
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 pinned(core, command), stderr=log, stdin=subprocess.DEVNULL, env=environment, cwd=self.scratch.name,
                 preexec_fn=None if huge_pages else without_huge_pages,
             )  # fmt: skip
         self.pid = self.process.pid
-        listening = self._wait_for_listening(started + START_SECONDS_MAX)
-        self.start_ms = (time.monotonic() - started) * 1e3
+        listening = self._wait_for_listening(self.started + START_SECONDS_MAX)
+        self.start_ms = (time.monotonic() - self.started) * 1e3
         self.ws, self.io, self.shards = listening["ws"], listening["io"], listening["shards"]
         self.api = listening["api"]
 
@@ -109,7 +121,7 @@ class Server:
             for line in self.log.read_text().splitlines(keepends=True):
                 if line.endswith("\n") and json.loads(line).get("message") == "listening":
                     return json.loads(line)
-            time.sleep(0.0005)
+            time.sleep(LOOK_SECONDS)
         self.kill()
         sys.exit(f"the server does not start:\n{self.log.read_text()}")
 
@@ -144,7 +156,8 @@ class Server:
 
 
 def start_load(*words, core=None, quiet=False, nice=0):
-    command = pinned(core, [LOAD, *map(str, words)])
+    _, load = programs()
+    command = pinned(core, [load, *map(str, words)])
     if nice:
         command = ["nice", "-n", str(nice), *command]
     remember(command)
@@ -197,7 +210,3 @@ class Verdict:
 
     def exit(self):
         sys.exit(1 if self.failed else 0)
-
-
-SERVER = program("TMWS_BIN")
-LOAD = program("TMWS_LOAD", "--example", "load")

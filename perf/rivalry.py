@@ -168,4 +168,5 @@ def start(name, core):
 def echo_of_bytes(core, *flags):
     """The plain TCP echo of the load: the kernel's own ceiling."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    return Process([harness.LOAD, "echo", *flags, "--address"], "tcp:/", core)
+    _, load = harness.programs()
+    return Process([load, "echo", *flags, "--address"], "tcp:/", core)
