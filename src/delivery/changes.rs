@@ -1,7 +1,7 @@
 //! What changed, from the shard that wrote it to every shard on which somebody watches.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crossbeam::queue::ArrayQueue;
 use serde::{Deserialize, Serialize};
@@ -54,10 +54,11 @@ pub struct Happened {
 }
 
 /// Changes on their way to the watchers of one shard.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Inbox {
     watchers: AtomicUsize,
-    queue: ArrayQueue<Change>,
+    /// Made for the first watcher: all its room is written when it is made, which a start need not wait for.
+    queue: OnceLock<ArrayQueue<Change>>,
     lost: AtomicBool,
     wake: Notify,
 }
@@ -71,21 +72,12 @@ pub enum News {
     Lost,
 }
 
-impl Default for Inbox {
-    fn default() -> Self {
-        Self {
-            watchers: AtomicUsize::new(0),
-            queue: ArrayQueue::new(CHANGES_WAITING_MAX),
-            lost: AtomicBool::new(false),
-            wake: Notify::new(),
-        }
-    }
-}
-
 impl Inbox {
     /// Counts a watcher of this shard in or out; without any, nothing is left here.
     pub fn watch(&self, begins: bool) {
         if begins {
+            self.queue
+                .get_or_init(|| ArrayQueue::new(CHANGES_WAITING_MAX));
             self.watchers.fetch_add(1, Ordering::Relaxed);
         } else {
             self.watchers.fetch_sub(1, Ordering::Relaxed);
@@ -103,18 +95,22 @@ impl Inbox {
     }
 
     fn take(&self) -> Option<News> {
+        let queue = self.queue.get()?;
         if self.lost.swap(false, Ordering::AcqRel) {
-            while self.queue.pop().is_some() {}
+            while queue.pop().is_some() {}
             return Some(News::Lost);
         }
-        self.queue.pop().map(News::Change)
+        queue.pop().map(News::Change)
     }
 
     fn leave(&self, change: &Change) {
         if self.watchers.load(Ordering::Relaxed) == 0 {
             return;
         }
-        if self.queue.push(change.clone()).is_err() {
+        let Some(queue) = self.queue.get() else {
+            return;
+        };
+        if queue.push(change.clone()).is_err() {
             self.lost.store(true, Ordering::Release);
         }
         self.wake.notify_one();
@@ -146,7 +142,7 @@ impl Changes {
 
     /// How many changes wait, by shard.
     pub fn waiting(&self) -> Vec<u64> {
-        let count = |inbox: &Arc<Inbox>| inbox.queue.len() as u64;
+        let count = |inbox: &Arc<Inbox>| inbox.queue.get().map_or(0, ArrayQueue::len) as u64;
         self.shards.iter().map(count).collect()
     }
 

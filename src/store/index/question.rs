@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::Index;
 use super::segment::{Admission, Segment};
 use crate::domain::{AgentKey, Filter, Mode, Timestamp};
-use crate::store::ranking::{CANDIDATES, Candidate, Weights};
+use crate::store::ranking::{CANDIDATES, Candidate, Weights, length_factor};
 use crate::store::vectors::Query;
 
 /// A search as the index understands it.
@@ -55,28 +55,32 @@ impl Index {
         let vector = question.vector.filter(|_| question.mode != Mode::Lexical);
         let mut best = Vec::new();
         let mut more = false;
-        if let Some(words) = &words {
-            let (places, overflown) = words.best(&segments, &admission).into_places();
-            best.extend(places);
+        // Those found by meaning first: their similarities are known.
+        if let Some(query) = vector {
+            let (kept, overflown) = nearest(&segments, query, &admission).into_kept();
+            best.extend(kept.map(|(similarity, place)| (Some(similarity), place)));
             more |= overflown;
         }
-        if let Some(query) = vector {
-            let (places, overflown) = nearest(&segments, query, &admission).into_places();
-            best.extend(places);
+        if let Some(words) = &words {
+            let (kept, overflown) = words.best(&segments, &admission).into_kept();
+            best.extend(kept.map(|(_, place)| (None, place)));
             more |= overflown;
         }
         let mut seen =
             HashSet::with_capacity_and_hasher(best.len(), foldhash::fast::FixedState::default());
-        let candidate = |(number, slot): (usize, u32)| {
+        let candidate = |(similarity, (number, slot)): (Option<f64>, (usize, u32))| {
             let segment = segments[number];
             let entry = segment.entry(slot);
             // A memory that is being moved stands in two segments for a moment.
             seen.insert(entry.seq).then(|| {
-                let similarity = vector.and_then(|query| segment.similarity(query, slot));
+                let compare = || {
+                    let similarity = segment.similarity(vector?, slot)?;
+                    Some(f64::from(similarity))
+                };
                 let candidate = Candidate {
                     id: entry.id,
                     created_at: entry.created_at,
-                    similarity: similarity.map(f64::from),
+                    similarity: similarity.or_else(compare),
                     lexical: words
                         .as_ref()
                         .map(|words| words.lexical(segment, number, slot)),
@@ -136,13 +140,10 @@ impl<'s> Best<'s> {
         self.overflown = true;
     }
 
-    /// The places, and whether there were more.
-    fn into_places(mut self) -> (impl Iterator<Item = (usize, u32)>, bool) {
+    /// The scores and places, and whether there were more.
+    fn into_kept(mut self) -> (impl Iterator<Item = (f64, (usize, u32))>, bool) {
         self.cut_back();
-        (
-            self.kept.into_iter().map(|(_, place)| place),
-            self.overflown,
-        )
+        (self.kept.into_iter(), self.overflown)
     }
 }
 
@@ -168,12 +169,12 @@ struct Words {
     /// Slots with at least one term.
     holders: Vec<Vec<u32>>,
     weights: Weights,
-    /// Weights of the sets of up to [`TABLE_TERMS_MAX`] terms, instead of sums over and over.
-    table: Vec<f64>,
+    /// [`Weights::shares`] of up to [`SHARES_TERMS_MAX`] terms, instead of sums over and over.
+    shares: Vec<f64>,
 }
 
 /// Terms for which the weights of all their sets are computed beforehand: 1,024 sums.
-const TABLE_TERMS_MAX: usize = 10;
+const SHARES_TERMS_MAX: usize = 10;
 
 impl Words {
     fn new(segments: &[&Segment], terms: &[u64], admission: &Admission<'_>) -> Self {
@@ -206,10 +207,8 @@ impl Words {
             holders.push(holding);
         }
         let weights = Weights::new(memories, &with_term);
-        let table = if terms.len() <= TABLE_TERMS_MAX {
-            (0..1_u32 << terms.len())
-                .map(|mask| weights.lexical(mask, 0))
-                .collect()
+        let shares = if terms.len() <= SHARES_TERMS_MAX {
+            weights.shares()
         } else {
             Vec::new()
         };
@@ -217,14 +216,22 @@ impl Words {
             masks,
             holders,
             weights,
-            table,
+            shares,
         }
     }
 
     /// The lexical score of a memory; 0 if it holds none of the terms.
     fn lexical(&self, segment: &Segment, number: usize, slot: u32) -> f64 {
         let mask = self.masks[number].get(slot as usize).copied().unwrap_or(0);
-        self.weights.lexical(mask, segment.words(slot))
+        self.score(mask, segment.words(slot))
+    }
+
+    /// [`Weights::lexical`], by the shares where they are known.
+    fn score(&self, mask: u32, words: u32) -> f64 {
+        match self.shares.get(mask as usize) {
+            Some(share) => share * length_factor(words),
+            None => self.weights.lexical(mask, words),
+        }
     }
 
     fn best<'s>(&self, segments: &'s [&'s Segment], admission: &Admission<'_>) -> Best<'s> {
@@ -233,11 +240,11 @@ impl Words {
             for slot in &self.holders[number] {
                 // What a text without any length would score.
                 let mask = self.masks[number][*slot as usize];
-                let most = self.table.get(mask as usize).copied().unwrap_or(1.0);
+                let most = self.shares.get(mask as usize).copied().unwrap_or(1.0);
                 if most < best.threshold {
                     continue;
                 }
-                let score = self.weights.lexical(mask, segment.words(*slot));
+                let score = self.score(mask, segment.words(*slot));
                 if score >= best.threshold && segment.is_admitted(*slot, admission) {
                     best.offer(score, (number, *slot));
                 }

@@ -49,6 +49,9 @@ const RECENCY_SHARE: f64 = 0.02;
 /// Steps in which scores and their parts are compared and shown, so that the last bits of a sum do
 /// not decide the order.
 const SCORE_STEPS: f64 = 1e6;
+/// How far [`Ranked::estimate`] is at most from the score: half a step for each of the parts that are put into
+/// steps (words count less than once in a hybrid score, recency a fiftieth) and for the score itself.
+pub const ESTIMATE_ERROR: f64 = 2.0 / SCORE_STEPS;
 
 /// What the terms of a question weigh: BM25's inverse document frequency over the scope. How
 /// often a term occurs within one memory does not count.
@@ -88,6 +91,22 @@ impl Weights {
             .filter(|(place, _)| mask >> place & 1 == 1)
             .map(|(_, weight)| weight)
             .sum()
+    }
+
+    /// The part of the question's weight that each set of its terms has, by the set's mask: what
+    /// [`lexical`](Self::lexical) is for a text without a length, to the last bit.
+    pub fn shares(&self) -> Vec<f64> {
+        let mut sums = vec![0.0];
+        for weight in &self.terms {
+            // The sets with this term as their last one follow those without it.
+            sums.extend_from_within(..);
+            let with = sums.len() / 2;
+            sums[with..].iter_mut().for_each(|sum| *sum += weight);
+        }
+        if self.sum > 0.0 {
+            sums.iter_mut().for_each(|sum| *sum /= self.sum);
+        }
+        sums
     }
 
     /// From 0 to 1: the part of the question's weight that a memory has which holds the terms of
@@ -153,9 +172,23 @@ impl Ranked {
         Self {
             id: candidate.id,
             created_at: candidate.created_at,
-            score: score(mode, &parts),
+            score: in_steps(weigh(mode, &parts)),
             parts,
         }
+    }
+
+    /// The score before it and its parts are put into steps, off by at most [`ESTIMATE_ERROR`]: enough to
+    /// tell which of many candidates are worth being scored, and cheaper.
+    pub fn estimate(mode: Mode, candidate: &Candidate, now: Timestamp) -> f64 {
+        weigh(
+            mode,
+            &Parts {
+                similarity: candidate.similarity.map(|cosine| cosine.clamp(0.0, 1.0)),
+                lexical: candidate.lexical,
+                importance: candidate.importance,
+                recency: recency(candidate.created_at, now),
+            },
+        )
     }
 
     /// The best first; see the module's rules.
@@ -168,7 +201,7 @@ impl Ranked {
     }
 }
 
-fn score(mode: Mode, parts: &Parts) -> f64 {
+fn weigh(mode: Mode, parts: &Parts) -> f64 {
     let similarity = parts.similarity.unwrap_or(0.0);
     let lexical = parts.lexical.unwrap_or(0.0);
     let answers = match mode {
@@ -181,7 +214,7 @@ fn score(mode: Mode, parts: &Parts) -> f64 {
     };
     let matters = 1.0 - IMPORTANCE_SHARE * (1.0 - parts.importance);
     let lasts = 1.0 - RECENCY_SHARE * (1.0 - parts.recency);
-    in_steps(answers * matters * lasts)
+    answers * matters * lasts
 }
 
 fn in_steps(value: f64) -> f64 {

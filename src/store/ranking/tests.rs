@@ -27,6 +27,45 @@ fn a_rare_term_weighs_more() {
 }
 
 #[test]
+fn shares_of_all_sets_are_the_scores_of_texts_without_length() {
+    let weights = Weights::new(100, &[1, 50, 100, 7, 33]);
+    let shares = weights.shares();
+    assert_eq!(shares.len(), 32);
+    for (mask, share) in shares.iter().enumerate() {
+        assert_eq!(
+            *share,
+            weights.lexical(mask as u32, 0),
+            "of the set {mask:#b}"
+        );
+    }
+    assert_eq!(Weights::new(5, &[]).shares(), [0.0]);
+}
+
+#[test]
+fn an_estimate_is_close_to_the_score() {
+    let mut state = 7_u64;
+    let mut random = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 11) as f64 / (1_u64 << 53) as f64
+    };
+    for n in 0..3_000 {
+        let candidate = Candidate {
+            created_at: time((random() * 1e13) as i64),
+            importance: random(),
+            ..candidate(n, random() * 1.2 - 0.1, random())
+        };
+        for mode in [Mode::Hybrid, Mode::Semantic, Mode::Lexical] {
+            let now = time(20_000_000_000_000);
+            let score = Ranked::new(mode, &candidate, now).score;
+            let off = Ranked::estimate(mode, &candidate, now) - score;
+            assert!(off.abs() <= ESTIMATE_ERROR, "{off} for {candidate:?}");
+        }
+    }
+}
+
+#[test]
 fn ties_go_to_the_later_and_then_to_the_greater_id() {
     let mut later = candidate(1, 0.5, 0.5);
     later.created_at = time(1);

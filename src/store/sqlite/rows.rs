@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row};
 use uuid::Uuid;
 
 use crate::domain::memory::{RELEVANCE_NEW, relevance_at};
@@ -66,10 +66,29 @@ pub(super) fn by_seq(
     seq: i64,
     now: Timestamp,
 ) -> Result<Option<Stored>, StoreError> {
-    let mut statement = connection.prepare_cached(select!("m.seq = ?1"))?;
-    Ok(statement
-        .query_row((seq, now.as_micros()), |row| stored(row, now))
-        .optional()?)
+    BySeq::at(connection, now)?.read(seq)
+}
+
+/// Reads memories by their rows, for who reads several: the statement is looked up once.
+pub(super) struct BySeq<'c> {
+    statement: CachedStatement<'c>,
+    now: Timestamp,
+}
+
+impl<'c> BySeq<'c> {
+    /// Reads what is there at `now`.
+    pub(super) fn at(connection: &'c Connection, now: Timestamp) -> Result<Self, StoreError> {
+        let statement = connection.prepare_cached(select!("m.seq = ?1"))?;
+        Ok(Self { statement, now })
+    }
+
+    /// The memory in row `seq`, deleted or not, whoever may see it.
+    pub(super) fn read(&mut self, seq: i64) -> Result<Option<Stored>, StoreError> {
+        let now = self.now;
+        let read = |row: &Row<'_>| stored(row, now);
+        let row = self.statement.query_row((seq, now.as_micros()), read);
+        Ok(row.optional()?)
+    }
 }
 
 pub(super) fn stored(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<Stored> {

@@ -137,11 +137,15 @@ impl Directory {
         })
     }
 
-    /// The connection of the writer, at the current schema.
-    pub(super) fn open_writer(&self, bytes_max: Option<u64>) -> Result<Connection, OpenError> {
+    /// The connection of the writer, at the current schema, after `first` has written what it wants to.
+    pub(super) fn open_writer(
+        &self,
+        bytes_max: Option<u64>,
+        first: impl FnOnce(&Connection),
+    ) -> Result<Connection, OpenError> {
         let mut connection = self.wrap(Connection::open(&self.database))?;
         self.wrap(configure_writer(&connection, bytes_max))?;
-        self.migrate(&mut connection)?;
+        self.migrate(&mut connection, first)?;
         Ok(connection)
     }
 
@@ -153,8 +157,13 @@ impl Directory {
         Ok(connection)
     }
 
-    /// Brings the schema up to [`SCHEMA_VERSION`]; returns the version before and after.
-    fn migrate(&self, connection: &mut Connection) -> Result<(u32, u32), OpenError> {
+    /// Brings the schema up to [`SCHEMA_VERSION`]; returns the version before and after. What `first` writes
+    /// is committed with the migrations, if there are any: the disk is waited for once.
+    fn migrate(
+        &self,
+        connection: &mut Connection,
+        first: impl FnOnce(&Connection),
+    ) -> Result<(u32, u32), OpenError> {
         let from =
             self.wrap(connection.pragma_query_value(None, "user_version", |row| row.get(0)))?;
         if from > SCHEMA_VERSION {
@@ -165,7 +174,9 @@ impl Directory {
             });
         }
         if from < SCHEMA_VERSION {
-            self.wrap(apply(connection, from as usize))?;
+            self.wrap(apply(connection, from as usize, first))?;
+        } else {
+            first(connection);
         }
         Ok((from, SCHEMA_VERSION))
     }
@@ -184,7 +195,7 @@ pub fn migrate(dir: &Path) -> Result<(u32, u32), OpenError> {
     let directory = Directory::acquire(dir)?;
     let mut connection = directory.wrap(Connection::open(&directory.database))?;
     directory.wrap(configure_writer(&connection, None))?;
-    directory.migrate(&mut connection)
+    directory.migrate(&mut connection, |_| ())
 }
 
 /// Looks at the database of the data directory `dir` without changing it: its schema version, or
@@ -216,7 +227,11 @@ pub fn inspect(dir: &Path) -> Result<Option<u32>, OpenError> {
 }
 
 /// Applies the migrations after version `from` together: a first start waits for the disk once, not for each.
-fn apply(connection: &mut Connection, from: usize) -> rusqlite::Result<()> {
+fn apply(
+    connection: &mut Connection,
+    from: usize,
+    first: impl FnOnce(&Connection),
+) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     let (covered, baseline) = BASELINE;
     let missing = match from {
@@ -231,6 +246,7 @@ fn apply(connection: &mut Connection, from: usize) -> rusqlite::Result<()> {
     }
     // Inside the transaction: the version and the tables it stands for change together.
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    first(&transaction);
     transaction.commit()
 }
 

@@ -1,20 +1,22 @@
 //! Searching: candidates from the index in memory, exact scores and texts from the database.
 
-use std::collections::VecDeque;
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
 
 use rusqlite::Connection;
 
-use super::rows::by_seq;
-use super::{documents, grants, vectors};
+use super::rows::BySeq;
+use super::vectors::Exact;
+use super::{documents, grants};
 use crate::domain::{Hit, Mode, Search, SearchPage, Timestamp};
 use crate::store::index::{ActiveModel, Index, Question};
-use crate::store::ranking::{self, Candidate, Ranked, SearchCursor};
+use crate::store::ranking::{self, Candidate, ESTIMATE_ERROR, Ranked, SearchCursor};
 use crate::store::rights::{self, Right};
 use crate::store::vectors::Query;
 use crate::store::{StoreError, Viewer};
 
-/// Candidates beyond a page whose vectors are compared in full at first: rounding to bytes moves a
-/// memory by a place or two.
+/// Candidates beyond a page that are compared in full before the page is looked at again: rounding to bytes
+/// moves a memory by a place or two.
 const MARGIN: usize = 8;
 
 /// A page of hits with their rows.
@@ -70,16 +72,13 @@ pub(super) fn search(
         filter: &search.filter,
         now,
     });
-    let exact = |seq: i64, similarity: Option<f64>, buffer: &mut Vec<f32>| {
-        let (Some(query), Some(model), Some(_)) = (&query, &*model, similarity) else {
-            return Ok(similarity);
-        };
-        let there = vectors::exact(connection, model.id, seq, buffer)?;
-        let exact = there.then(|| f64::from(query.similarity(buffer)));
-        Ok::<_, StoreError>(exact.or(similarity))
+    let mut exact = match (&query, &*model) {
+        (Some(query), Some(model)) => Some((query, Exact::of(connection, model.id)?)),
+        _ => None,
     };
-    let error = query.as_ref().map_or(0.0, |query| f64::from(query.error()));
-    let mut rest = in_order(
+    // A scan's similarities are rounded, and estimates are not.
+    let error = ESTIMATE_ERROR + query.as_ref().map_or(0.0, |query| f64::from(query.error()));
+    let mut rest = estimated(
         search.mode,
         &found.candidates,
         cursor.as_ref(),
@@ -87,15 +86,21 @@ pub(super) fn search(
         ranked_at,
     );
     let limit = search.limit as usize;
-    let mut buffer = Vec::new();
     let mut compared: Vec<(i64, Candidate)> = Vec::new();
+    let mut part = limit;
+    // The score of a full page's last hit: what cannot reach it is not compared.
+    let mut least = f64::NEG_INFINITY;
     let (page, more) = loop {
-        let part = rest
-            .len()
-            .min(limit.saturating_sub(compared.len()) + MARGIN);
-        for (_, place) in rest.drain(..part) {
-            let (seq, mut candidate) = found.candidates[place].clone();
-            candidate.similarity = exact(seq, candidate.similarity, &mut buffer)?;
+        for _ in 0..part {
+            let Some(next) = rest.pop_if_at_least(least - error) else {
+                break;
+            };
+            let (seq, mut candidate) = found.candidates[next].clone();
+            if let (Some((query, vectors)), Some(_)) = (&mut exact, candidate.similarity)
+                && let Some(vector) = vectors.read(seq)?
+            {
+                candidate.similarity = Some(f64::from(query.similarity(vector)));
+            }
             compared.push((seq, candidate));
         }
         let (page, more) = ranking::page(
@@ -106,29 +111,30 @@ pub(super) fn search(
             limit,
             ranked_at,
         );
-        // Complete if nothing that is left can be better than the last of the page.
-        let next = rest.front().map(|(score, ..)| score + error);
-        let last = page
-            .last()
-            .filter(|_| page.len() == limit)
-            .map(|last| last.score);
-        match (next, last) {
-            (None, _) => break (page, more),
-            (Some(next), Some(last)) if next < last => break (page, true),
-            _ => {}
+        let Some(next) = rest.best() else {
+            break (page, more);
+        };
+        if let Some(last) = page.last().filter(|_| page.len() == limit) {
+            least = last.score;
+            // Complete if nothing that is left can be better than the last of the page.
+            if next + error < least {
+                break (page, true);
+            }
         }
+        part = MARGIN;
     };
     let next_cursor = page
         .last()
         .filter(|_| more)
         .map(|last| SearchCursor::behind(last, ranked_at).write());
+    let mut rows = BySeq::at(connection, now)?;
     let mut hits = Vec::with_capacity(page.len());
     for ranked in page {
         let row = compared
             .iter()
             .find(|(_, candidate)| candidate.id == ranked.id);
         if let Some((seq, _)) = row
-            && let Some(hit) = hit(connection, viewer, *seq, ranked, now)?
+            && let Some(hit) = hit(connection, &mut rows, viewer, *seq, ranked)?
         {
             hits.push((*seq, hit));
         }
@@ -163,36 +169,78 @@ fn query_of(search: &Search, active: Option<&ActiveModel>) -> Result<Option<Quer
     Ok(Some(Query::new(&embedded.vector)))
 }
 
-/// The candidates' approximate scores, which are off by at most `error`, and places, from the best
-/// on; without those that an earlier page has shown for sure.
-fn in_order(
+/// Candidates by their estimated scores, the best first; equals are put in order once they are compared in full.
+struct Estimates(BinaryHeap<Estimate>);
+
+/// A candidate's score as far as it is known, and its place.
+struct Estimate {
+    score: f64,
+    place: usize,
+}
+
+impl Estimates {
+    /// The estimate of the best that is left.
+    fn best(&self) -> Option<f64> {
+        self.0.peek().map(|best| best.score)
+    }
+
+    /// Takes the place of the best that is left if it is estimated at `least` or more.
+    fn pop_if_at_least(&mut self, least: f64) -> Option<usize> {
+        self.best().filter(|best| *best >= least)?;
+        self.0.pop().map(|best| best.place)
+    }
+}
+
+impl Ord for Estimate {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.score.total_cmp(&other.score)
+    }
+}
+
+impl PartialOrd for Estimate {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Estimate {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Estimate {}
+
+/// Estimates of scores, off by at most `error`, without those of candidates that an earlier page has shown for sure.
+fn estimated(
     mode: Mode,
     candidates: &[(i64, Candidate)],
     after: Option<&SearchCursor>,
     error: f64,
     now: Timestamp,
-) -> VecDeque<(f64, usize)> {
-    let mut scores: Vec<_> = candidates
+) -> Estimates {
+    let estimates: Vec<_> = candidates
         .iter()
         .enumerate()
-        .map(|(place, (_, candidate))| (Ranked::new(mode, candidate, now).score, place))
-        .filter(|(score, _)| after.is_none_or(|cursor| *score <= cursor.score() + error))
+        .map(|(place, (_, candidate))| Estimate {
+            score: Ranked::estimate(mode, candidate, now),
+            place,
+        })
+        .filter(|one| after.is_none_or(|cursor| one.score <= cursor.score() + error))
         .collect();
-    // Equals are put in order once they are compared in full.
-    scores.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
-    scores.into()
+    Estimates(estimates.into())
 }
 
 /// Reads a memory that the index has found. It may have changed since then, so rights are asked
 /// once more of the row itself.
 fn hit(
     connection: &Connection,
+    rows: &mut BySeq<'_>,
     viewer: &Viewer,
     seq: i64,
     ranked: Ranked,
-    now: Timestamp,
 ) -> Result<Option<Hit>, StoreError> {
-    let Some(stored) = by_seq(connection, seq, now)?.filter(|stored| !stored.deleted) else {
+    let Some(stored) = rows.read(seq)?.filter(|stored| !stored.deleted) else {
         return Ok(None);
     };
     // Most need no look at the grants.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crossbeam::channel::{Sender, TrySendError, bounded};
 use parking_lot::Mutex;
+use rusqlite::Connection;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -44,11 +45,13 @@ pub(super) struct Threads {
 impl Threads {
     pub(super) fn start(dir: &Path, options: SqliteOptions) -> Result<Self, OpenError> {
         let directory = Arc::new(Directory::acquire(dir)?);
-        let connection = directory.open_writer(options.bytes_max)?;
         let node = Uuid::new_v4();
         // Before anybody can connect: a session is only taken up again after a crash if its node is known.
         // Best effort: a full disk keeps nobody from reading, and the node says it again.
-        let _ = messages::keep_node(&connection, node, (options.clock)());
+        let note = |connection: &Connection| {
+            let _ = messages::keep_node(connection, node, (options.clock)());
+        };
+        let connection = directory.open_writer(options.bytes_max, note)?;
         let reader_count = options.readers.max(1);
         // Each connection reads the whole schema when it is opened.
         let (index, connections) = std::thread::scope(|threads| {

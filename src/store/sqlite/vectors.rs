@@ -3,7 +3,7 @@
 //! Invariants: a memory has a vector only of its present text; the index in memory holds those of
 //! the active model, and changes to another one under its lock, whole.
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row};
 
 use super::stats::counter;
 use super::writer::Batch;
@@ -217,23 +217,35 @@ pub(super) fn quantized(
     Ok(vector.flatten())
 }
 
-/// A memory's vector in full.
-pub(super) fn exact(
-    connection: &Connection,
+/// Reads vectors of a model in full.
+pub(super) struct Exact<'c> {
+    statement: CachedStatement<'c>,
     model: i64,
-    seq: i64,
-    vector: &mut Vec<f32>,
-) -> Result<bool, StoreError> {
-    vector.clear();
-    let found = connection
-        .prepare_cached("SELECT exact FROM vector_exact WHERE key = ?1")?
-        .query_row([key(model, seq)], |row| {
+    vector: Vec<f32>,
+}
+
+impl<'c> Exact<'c> {
+    pub(super) fn of(connection: &'c Connection, model: i64) -> Result<Self, StoreError> {
+        let sql = "SELECT exact FROM vector_exact WHERE key = ?1";
+        Ok(Self {
+            statement: connection.prepare_cached(sql)?,
+            model,
+            vector: Vec::new(),
+        })
+    }
+
+    /// The vector of the memory in row `seq`, if it has one.
+    pub(super) fn read(&mut self, seq: i64) -> Result<Option<&[f32]>, StoreError> {
+        let vector = &mut self.vector;
+        vector.clear();
+        let read = |row: &Row<'_>| {
             let (values, _) = row.get_ref(0)?.as_blob()?.as_chunks::<4>();
             vector.extend(values.iter().map(|bytes| f32::from_le_bytes(*bytes)));
             Ok(())
-        })
-        .optional()?;
-    Ok(found.is_some())
+        };
+        let found = self.statement.query_row([key(self.model, seq)], read);
+        Ok(found.optional()?.map(|()| &self.vector[..]))
+    }
 }
 
 /// Every vector of a model, in one piece.
