@@ -34,6 +34,35 @@ fn from_the_first_message_in_memory_on() {
     });
 }
 
+/// With what each has under way these send far more in a turn of the shard than the 128 locks for which tokio lets a
+/// task wait in one.
+const SENDERS: usize = 48;
+
+#[test]
+fn when_many_send_at_once() {
+    on_both(async |io| {
+        let server = launch(&["--io", io, "--shards", "1"]).start();
+        let mut pairs = Vec::new();
+        for number in 0..SENDERS {
+            let sender = agent(&server, &format!("sender-{number}")).await;
+            let receiver = Peer::connect(&server, &format!("receiver-{number}")).await;
+            pairs.push((format!("receiver-{number}"), sender, receiver));
+        }
+        tokio::time::sleep(BEGUN).await;
+        for number in 0..MESSAGES {
+            for (to, sender, _) in &mut pairs {
+                let params = json!({"to": {"agent": to}, "body": {"n": number}});
+                sender.post("agent/send", params).await;
+            }
+        }
+        for (_, _, receiver) in &mut pairs {
+            for number in 0..MESSAGES {
+                assert_eq!(receiver.delivery().await["body"]["n"], number);
+            }
+        }
+    });
+}
+
 /// A session has asked the store for what waits in it.
 const BEGUN: Duration = Duration::from_secs(2);
 

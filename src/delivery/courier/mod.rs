@@ -33,6 +33,7 @@ mod counts;
 mod directory;
 mod events;
 mod letters;
+mod line;
 mod moves;
 mod nodes;
 mod recipients;

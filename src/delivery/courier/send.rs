@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use uuid::Uuid;
 
@@ -104,15 +105,16 @@ impl Courier {
         if self.post.is_full() {
             return Err(SendError::Full);
         }
+        let is_keyed = sending.key.is_some();
+        let alone = !sending.durable || is_keyed && !self.store.orders_keyed_posts();
+        let place = sending.arrival.take_place(alone);
+        place.may_ask().await;
         if let Some(abroad) = &self.post.abroad
             && sending.arrival.settle(abroad).await
         {
             // What was heard is in letters.
             self.read_all();
         }
-        let is_keyed = sending.key.is_some();
-        let alone = !sending.durable || is_keyed && !self.store.orders_keyed_posts();
-        let place = sending.arrival.take_place(alone).await;
         let recipients = self.recipients(&sending, present);
         let sent = Sent {
             id: sending.message.id,
@@ -127,14 +129,19 @@ impl Courier {
             return Ok(sent);
         }
         let courier = Rc::clone(self);
-        // To its end even if its caller goes: what is stored must be offered, and a repetition will not
-        // do that.
-        let stored = async move {
+        let mut stored = Box::pin(async move {
             match sending.key.clone() {
                 Some(key) => courier.send_once(&key, &sending, recipients, place).await,
                 None => courier.send_stored(&sending, recipients, place).await,
             }
-        };
+        });
+        // The store is asked now, and not when the task begins: the sender's next message waits for that.
+        let mut nobody = Context::from_waker(Waker::noop());
+        if let Poll::Ready(result) = stored.as_mut().poll(&mut nobody) {
+            return result;
+        }
+        // To its end even if its caller goes: what is stored must be offered, and a repetition will not
+        // do that.
         let stopping = |_| SendError::Store(StoreError::Unavailable("it is closed".into()));
         tokio::task::spawn_local(stored).await.map_err(stopping)?
     }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::Courier;
-use super::arrival::Place;
 use super::directory::Home;
 use super::letters::Letter;
+use super::line::Place;
 use super::nodes::{IsSaid, Saying};
 use super::recipients::{Recipient, destinations, nodes_of};
 use super::send::{Round, SendError, Sending, Sent};
@@ -36,8 +36,10 @@ impl Courier {
             message: Arc::clone(&sending.message),
             to: to.clone(),
         };
-        let mut posted = self.store.post_messages(vec![new]).await?;
-        let keys = posted.pop().unwrap_or(Err(StoreError::Busy))?;
+        let posted = self.store.post_messages(vec![new]);
+        place.asked();
+        let keys = posted.await?.pop().unwrap_or(Err(StoreError::Busy))?;
+        place.may_offer().await;
         let said = self.offer_stored(sending, to, keys);
         drop(place);
         all_said(said).await;
@@ -66,9 +68,12 @@ impl Courier {
             message: Arc::clone(&sending.message),
             to: to.clone(),
         };
-        let posted = self.store.post_once(key, new, count).await?;
+        let posted = self.store.post_once(key, new, count);
+        place.asked();
+        let posted = posted.await?;
         match posted.keys {
             Some(keys) => {
+                place.may_offer().await;
                 let said = self.offer_stored(sending, to, keys);
                 self.offer_volatile(sending, volatile);
                 drop(place);
