@@ -13,11 +13,15 @@ use tmws::embed::{self, Installed, Isa, MiniLm, Precision, Tokenizer};
 const LENGTHS: [usize; 4] = [8, 17, 64, 256];
 
 /// Everything in `embed/`.
+#[expect(clippy::print_stderr, reason = "says what is left out")]
 pub(crate) fn embed(c: &mut Criterion) {
     let settings = tmws::config::gather(None, &[], &[]).expect("defaults are valid");
     let config = Config::from_settings(&settings).expect("defaults are valid");
     let models = config.embedding.model_dir;
     let Some(installed) = embed::installed(&models, false) else {
+        eprintln!(
+            "embed/ is left out: there is no model; `tmws model install --precise` brings it"
+        );
         return;
     };
     let tokenizer = Tokenizer::load(&installed.tokenizer).expect("an installed tokenizer");

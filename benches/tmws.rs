@@ -3,11 +3,15 @@
 use criterion::{criterion_group, criterion_main};
 
 mod codec;
+#[expect(dead_code, reason = "the example has more uses for it")]
+#[path = "../perf/memory/corpus.rs"]
+mod corpus;
 mod dispatching;
 mod embed;
 mod lanes;
 mod rpc;
 mod store;
+mod vectors;
 
 criterion_group!(
     benches,
@@ -16,6 +20,7 @@ criterion_group!(
     lanes::lanes,
     rpc::parse,
     rpc::dispatch,
-    store::store
+    store::store,
+    vectors::vectors
 );
 criterion_main!(benches);
