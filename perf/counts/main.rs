@@ -16,10 +16,14 @@
 
 mod allocations;
 mod codec;
+#[expect(dead_code, reason = "the example memory has more uses for it")]
+#[path = "../memory/corpus.rs"]
+mod corpus;
 mod dispatch;
 #[path = "../../benches/dispatching.rs"]
 mod dispatching;
 mod lanes;
+mod search;
 mod vectors;
 
 use std::hint::black_box;
@@ -104,5 +108,6 @@ fn main() {
     codec::count(&counter);
     lanes::count(&counter);
     vectors::count(&counter);
+    search::count(&counter);
     dispatch::count(&counter);
 }

@@ -1,5 +1,6 @@
 //! Answering a search from the index.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use super::Index;
@@ -53,45 +54,44 @@ impl Index {
             Mode::Hybrid | Mode::Lexical => Some(Words::new(&segments, question.terms, &admission)),
         };
         let vector = question.vector.filter(|_| question.mode != Mode::Lexical);
-        let mut best = Vec::new();
-        let mut more = false;
         // Those found by meaning first: their similarities are known.
-        if let Some(query) = vector {
-            let (kept, overflown) = nearest(&segments, query, &admission).into_kept();
-            best.extend(kept.map(|(similarity, place)| (Some(similarity), place)));
-            more |= overflown;
-        }
-        if let Some(words) = &words {
-            let (kept, overflown) = words.best(&segments, &admission).into_kept();
-            best.extend(kept.map(|(_, place)| (None, place)));
-            more |= overflown;
-        }
+        let by_meaning = vector.map(|query| nearest(&segments, query, &admission).finish());
+        let by_words = words
+            .as_ref()
+            .map(|words| words.best(&segments, &admission).finish());
+        let known = by_meaning.iter().flat_map(|best| &best.kept);
+        let known = known.map(|kept| (Some(kept.score), kept));
+        let others = by_words.iter().flat_map(|best| &best.kept);
+        let found = known.chain(others.map(|kept| (None, kept)));
+        let most = 2 * CANDIDATES;
         let mut seen =
-            HashSet::with_capacity_and_hasher(best.len(), foldhash::fast::FixedState::default());
-        let candidate = |(similarity, (number, slot)): (Option<f64>, (usize, u32))| {
+            HashSet::with_capacity_and_hasher(most, foldhash::fast::FixedState::default());
+        let mut candidates = Vec::with_capacity(most);
+        for (similarity, kept) in found {
+            let (number, slot) = (kept.segment as usize, kept.slot);
             let segment = segments[number];
             let entry = segment.entry(slot);
             // A memory that is being moved stands in two segments for a moment.
-            seen.insert(entry.seq).then(|| {
-                let compare = || {
-                    let similarity = segment.similarity(vector?, slot)?;
-                    Some(f64::from(similarity))
-                };
-                let candidate = Candidate {
-                    id: entry.id,
-                    created_at: entry.created_at,
-                    similarity: similarity.or_else(compare),
-                    lexical: words
-                        .as_ref()
-                        .map(|words| words.lexical(segment, number, slot)),
-                    importance: entry.importance,
-                };
-                (entry.seq, candidate)
-            })
-        };
+            if !seen.insert(entry.seq) {
+                continue;
+            }
+            let compare = || Some(f64::from(segment.similarity(vector?, slot)?));
+            let candidate = Candidate {
+                id: entry.id,
+                created_at: entry.created_at,
+                similarity: similarity.or_else(compare),
+                lexical: words
+                    .as_ref()
+                    .map(|words| words.lexical(segment, number, slot)),
+                importance: entry.importance,
+            };
+            candidates.push((entry.seq, candidate));
+        }
+        let overflown = |best: &Best<'_>| best.overflown;
         Found {
-            candidates: best.into_iter().filter_map(candidate).collect(),
-            more,
+            candidates,
+            more: by_meaning.as_ref().is_some_and(overflown)
+                || by_words.as_ref().is_some_and(overflown),
         }
     }
 }
@@ -101,10 +101,19 @@ struct Best<'s> {
     segments: &'s [&'s Segment],
     /// Up to four times as many as are wanted: cutting back now and then is cheaper than an order
     /// that always holds.
-    kept: Vec<(f64, (usize, u32))>,
+    kept: Vec<Kept>,
     /// Scores below this cannot get in any more.
     threshold: f64,
     overflown: bool,
+}
+
+/// A memory's place with its score.
+#[derive(Debug, Clone, Copy)]
+struct Kept {
+    score: f64,
+    /// The place of its segment among those that are searched.
+    segment: u32,
+    slot: u32,
 }
 
 impl<'s> Best<'s> {
@@ -117,8 +126,13 @@ impl<'s> Best<'s> {
         }
     }
 
-    fn offer(&mut self, score: f64, place: (usize, u32)) {
-        self.kept.push((score, place));
+    fn offer(&mut self, score: f64, segment: usize, slot: u32) {
+        let segment = segment as u32;
+        self.kept.push(Kept {
+            score,
+            segment,
+            slot,
+        });
         if self.kept.len() >= 4 * CANDIDATES {
             self.cut_back();
         }
@@ -128,23 +142,29 @@ impl<'s> Best<'s> {
         if self.kept.len() <= CANDIDATES {
             return;
         }
-        let entry = |(number, slot): (usize, u32)| self.segments[number].entry(slot);
+        let segments = self.segments;
         self.kept.select_nth_unstable_by(CANDIDATES - 1, |a, b| {
-            b.0.total_cmp(&a.0).then_with(|| {
-                let (a, b) = (entry(a.1), entry(b.1));
-                b.created_at.cmp(&a.created_at).then(b.id.cmp(&a.id))
-            })
+            b.score
+                .total_cmp(&a.score)
+                .then_with(|| of_equal_score(segments, a, b))
         });
         self.kept.truncate(CANDIDATES);
-        self.threshold = self.kept[CANDIDATES - 1].0;
+        self.threshold = self.kept[CANDIDATES - 1].score;
         self.overflown = true;
     }
 
-    /// The scores and places, and whether there were more.
-    fn into_kept(mut self) -> (impl Iterator<Item = (f64, (usize, u32))>, bool) {
+    fn finish(mut self) -> Self {
         self.cut_back();
-        (self.kept.into_iter(), self.overflown)
+        self
     }
+}
+
+/// The later first, and then the greater id.
+#[cold]
+fn of_equal_score(segments: &[&Segment], a: &Kept, b: &Kept) -> Ordering {
+    let entry = |kept: &Kept| segments[kept.segment as usize].entry(kept.slot);
+    let (a, b) = (entry(a), entry(b));
+    b.created_at.cmp(&a.created_at).then(b.id.cmp(&a.id))
 }
 
 fn nearest<'s>(segments: &'s [&'s Segment], query: &Query, admission: &Admission<'_>) -> Best<'s> {
@@ -155,7 +175,7 @@ fn nearest<'s>(segments: &'s [&'s Segment], query: &Query, admission: &Admission
         segment.scan(query, CANDIDATES, admitted, |slot, similarity| {
             let score = f64::from(similarity);
             if score >= best.threshold && admitted(slot) {
-                best.offer(score, (number, slot));
+                best.offer(score, number, slot);
             }
         });
     }
@@ -246,7 +266,7 @@ impl Words {
                 }
                 let score = self.score(mask, segment.words(*slot));
                 if score >= best.threshold && segment.is_admitted(*slot, admission) {
-                    best.offer(score, (number, *slot));
+                    best.offer(score, number, *slot);
                 }
             }
         }

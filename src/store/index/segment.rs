@@ -173,6 +173,8 @@ pub(super) struct Admission<'f> {
     tags: Vec<Name>,
     /// Only what this agent owns.
     owner: Option<Name>,
+    /// The filter admits whatever is in scope: most searches have none, and ask it of every memory.
+    admits_all: bool,
 }
 
 impl<'f> Admission<'f> {
@@ -190,8 +192,18 @@ impl<'f> Admission<'f> {
             source: find(&filter.source),
             tags: filter.tags.iter().map(|tag| names.find(tag)).collect(),
             owner: owned_by.map(|(namespace, agent)| names.find(&owner_name(namespace, agent))),
+            admits_all: *filter == scope_of(filter),
             filter,
         }
+    }
+}
+
+/// What of a filter decides the scope; the rest is asked of each memory of it.
+fn scope_of(filter: &Filter) -> Filter {
+    Filter {
+        include_shared: filter.include_shared,
+        as_of: filter.as_of,
+        ..Filter::default()
     }
 }
 
@@ -264,6 +276,9 @@ impl Segment {
 
     /// Does the filter admit the memory in `slot`, which is in scope?
     pub(super) fn is_admitted(&self, slot: u32, admission: &Admission<'_>) -> bool {
+        if admission.admits_all {
+            return true;
+        }
         let filter = admission.filter;
         let entry = self.entry(slot);
         let is = |wanted: Option<Name>, name: Name| {
