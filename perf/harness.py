@@ -163,7 +163,8 @@ class Server:
     def _wait_for_listening(self, deadline):
         while time.monotonic() < deadline and self.process.poll() is None:
             for line in self.log.read_text().splitlines(keepends=True):
-                if line.endswith("\n") and json.loads(line).get("message") == "listening":
+                # What it says before it has a log is no JSON.
+                if line.startswith("{") and line.endswith("\n") and json.loads(line).get("message") == "listening":
                     return json.loads(line)
             time.sleep(LOOK_SECONDS)
         raise Failure(f"the server does not start:\n{self.log.read_text()}")

@@ -155,7 +155,7 @@ class Process:
             raise
         if not listens:
             self.stop()
-            raise harness.Failure(f"{pathlib.Path(command[-2]).name} does not start: {said(command, surroundings)}")
+            raise harness.Failure(f"does not start: {said(command, surroundings)}")
 
     def _listens(self):
         host, port = self.address.split(":")
