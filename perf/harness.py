@@ -25,12 +25,23 @@ STOP_SECONDS_MAX = 15
 # The longest scenario has its own limits, all below this one.
 LOAD_SECONDS_MAX = 900
 
+# Every command and every printed line of a measurement, in their order, for whoever writes them down; and whoever takes
+# each sample as it comes.
+commands, lines, keepers = [], [], []
+
+
+class Failure(RuntimeError):
+    """Something that is measured did not start or did not work; says so in words for the summary."""
+
 
 def built(variable, *cargo):
     """Path of a program: from the environment, or built."""
     if path := os.environ.get(variable):
+        commands.append(f"# {'load' if cargo else 'tmws'} was built elsewhere ({variable}), environment.json has its sum")
         return path
-    subprocess.run(["cargo", "build", "--release", *cargo], cwd=ROOT, check=True)
+    command = ["cargo", "build", "--release", *cargo]
+    commands.append(shlex.join(command))
+    subprocess.run(command, cwd=ROOT, check=True)
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
     return str(target / ("examples/load" if cargo else "tmws"))
 
@@ -43,7 +54,8 @@ def programs():
 
 
 def arguments(description):
-    """The parser of a script; every script can turn a missed goal into a failure."""
+    """The parser of a script; every script can turn a missed goal into a failure, and stops what it started when it is stopped."""
+    stoppable()
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--strict", action="store_true", help="a missed goal is a failure too")
     return parser
@@ -55,30 +67,50 @@ def stoppable():
         signal.signal(stop, signal.default_int_handler)
 
 
+def core_of(cpu):
+    """What the threads of one core have in common; each is a core of its own where the kernel does not say."""
+    try:
+        return pathlib.Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text()
+    except OSError:
+        return cpu
+
+
 def cores():
-    """A core for the server and one for the load, or None where there is only one."""
-    usable = sorted(os.sched_getaffinity(0))
-    return usable[:2] if len(usable) > 1 else (None, None)
+    """A CPU for the server and one for the load, or None where there is only one. Two threads of one core would slow
+    each other down, so they are of two cores where there are two."""
+    first, *others = sorted(os.sched_getaffinity(0))
+    if not others:
+        return None, None
+    return [first, next((other for other in others if core_of(other) != core_of(first)), others[0])]
 
 
 def pinned(core, command):
     return command if core is None else ["taskset", "-c", str(core), *command]
 
 
-# Every command of a measurement, in the order in which they ran, for whoever writes them down.
-commands = []
+def remember(command, environment=(), note=""):
+    """Keeps a command, with the words of `env` that made its environment, but without what differs from run to run and
+    from machine to machine."""
+    line = plain(shlex.join([*(["env", *environment] if environment else []), *command]))
+    commands.append(line + (f"  # {note}" if note else ""))
 
 
-def remember(command):
-    """Keeps a command without what differs from run to run and from machine to machine."""
-    line = shlex.join(command)
+def plain(line):
+    """A line without the places of this machine."""
     server, load = programs()
-    for place, name in ((server, "tmws"), (load, "load"), (str(ROOT) + "/", "")):
+    for place, name in ((server, "tmws"), (load, "load"), (f"{ROOT}/", "")):
         line = line.replace(place, name)
-    commands.append(line)
+    return line
+
+
+def keep(sample):
+    """Hands a sample to whoever writes them down."""
+    for keeper in keepers:
+        keeper(sample)
 
 
 def say(*words):
+    lines.append(" ".join(map(str, words)))
     print(*words, flush=True)
 
 
@@ -99,11 +131,16 @@ class Server:
         command = [server, "--data-dir", data_dir, "--api-port", "0", "--ws-port", "0", "--log-format", "json", *flags]
         if not quiet:
             say("$", shlex.join(pinned(core, command)), "" if huge_pages else "# without huge pages")
-        remember([word.replace(self.scratch.name, "SCRATCH") for word in pinned(core, command)])
         # Its configuration is the command line: no variables of the caller's, no tmws.toml of this directory.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("TMWS_")}
+        stripped = sorted(name for name in os.environ if name.startswith("TMWS_"))
+        environment = {name: value for name, value in os.environ.items() if name not in stripped}
         # What is measured here is not embedding; a flag outranks it.
         environment["TMWS_EMBEDDING_MODEL"] = "none"
+        remember(
+            [word.replace(self.scratch.name, "SCRATCH") for word in pinned(core, command)],
+            [*(word for name in stripped for word in ("-u", name)), "TMWS_EMBEDDING_MODEL=none"],
+            "" if huge_pages else "prctl(PR_SET_THP_DISABLE, 1) before exec",
+        )  # fmt: skip
         self.started = time.monotonic()
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
@@ -111,7 +148,14 @@ class Server:
                 preexec_fn=None if huge_pages else without_huge_pages,
             )  # fmt: skip
         self.pid = self.process.pid
-        listening = self._wait_for_listening(self.started + START_SECONDS_MAX)
+        try:
+            listening = self._wait_for_listening(self.started + START_SECONDS_MAX)
+        except BaseException:
+            # No `with` block stops it yet.
+            self.process.kill()
+            self.process.wait()
+            self.scratch.cleanup()
+            raise
         self.start_ms = (time.monotonic() - self.started) * 1e3
         self.ws, self.io, self.shards = listening["ws"], listening["io"], listening["shards"]
         self.api = listening["api"]
@@ -119,11 +163,11 @@ class Server:
     def _wait_for_listening(self, deadline):
         while time.monotonic() < deadline and self.process.poll() is None:
             for line in self.log.read_text().splitlines(keepends=True):
-                if line.endswith("\n") and json.loads(line).get("message") == "listening":
+                # What it says before it has a log is no JSON.
+                if line.startswith("{") and line.endswith("\n") and json.loads(line).get("message") == "listening":
                     return json.loads(line)
             time.sleep(LOOK_SECONDS)
-        self.kill()
-        sys.exit(f"the server does not start:\n{self.log.read_text()}")
+        raise Failure(f"the server does not start:\n{self.log.read_text()}")
 
     def url(self, path="/"):
         return f"ws://{self.ws}{path}"
@@ -134,6 +178,7 @@ class Server:
         return f"{scheme}://{self.ws if scheme == 'ws' else self.api}{path}"
 
     def kill(self):
+        commands.append(f"# SIGKILL to the server {self.pid}")
         self.process.kill()
         self.process.wait()
 
@@ -155,6 +200,13 @@ class Server:
         self.scratch.cleanup()
 
 
+@functools.cache
+def backend():
+    """How sockets are best driven here: io_uring where the system allows it."""
+    with Server("--io", "auto", quiet=True) as server:
+        return server.io
+
+
 def start_load(*words, core=None, quiet=False, nice=0):
     _, load = programs()
     command = pinned(core, [load, *map(str, words)])
@@ -163,25 +215,48 @@ def start_load(*words, core=None, quiet=False, nice=0):
     remember(command)
     if not quiet:
         say("$", shlex.join(command))
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    # It says a line at most before it gives up, so a pipe that nobody reads does not hold it up.
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    process.remembered = commands[-1]
+    return process
+
+
+def last_line(text):
+    return (text.decode(errors="replace").strip().splitlines() or ["nothing was said"])[-1]
 
 
 def report_of(process):
-    """The line that the load has printed, and whether it was content."""
+    """The line that the load has printed, and whether it was content. A load without a report has failed, and this is in
+    the report that stands for it: who measures for an hour goes on."""
     try:
-        output, _ = process.communicate(timeout=LOAD_SECONDS_MAX)
+        output, said = process.communicate(timeout=LOAD_SECONDS_MAX)
+        report = json.loads(output.decode().splitlines()[-1])
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait()
-        sys.exit("the load does not end")
-    lines = output.decode().splitlines()
-    if not lines:
-        sys.exit("the load has no report")
-    return json.loads(lines[-1]), process.returncode == 0
+        process.communicate()
+        report = {"errors": 1, "examples": ["the load does not end"]}
+    except (IndexError, ValueError):
+        report = {"errors": 1, "examples": [f"the load ended with {process.returncode} and without a report: {last_line(said)}"]}
+    except BaseException:
+        # Whoever stops this script is not to find the load still running.
+        process.kill()
+        raise
+    # Not every load that has seen an error ends with one.
+    content = process.returncode == 0 and not report.get("errors")
+    keep({"command": process.remembered, "good": content, **report})
+    return report, content
 
 
 def load(*words, core=None, quiet=False):
     return report_of(start_load(*words, core=core, quiet=quiet))
+
+
+def needed(what, outcome):
+    """The report of a load without which a script cannot go on."""
+    report, content = outcome
+    if not content:
+        raise Failure(f"{what}: {report.get('examples', report)}")
+    return report
 
 
 class Verdict:
@@ -190,16 +265,20 @@ class Verdict:
     def __init__(self, strict):
         self.strict = strict
         self.failed = False
+        # What the goals are for, by its words.
+        self.figures = {}
 
     def goal(self, what, value, at_most, unit=""):
         """A figure: it varies with the machine, so a miss fails only a strict run."""
         met = value <= at_most
+        self.figures[what] = value
         self.failed |= self.strict and not met
         say(f"{'PASS' if met else 'MISS'}  {what}: {value:g}{unit}, goal at most {at_most:g}{unit}")
 
     def rate(self, what, value, at_least, unit=""):
         """The same where more is better."""
         met = value >= at_least
+        self.figures[what] = value
         self.failed |= self.strict and not met
         say(f"{'PASS' if met else 'MISS'}  {what}: {value:g}{unit}, goal at least {at_least:g}{unit}")
 

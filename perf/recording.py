@@ -3,152 +3,134 @@
     perf/runs/<date>-<host class>-<commit>/environment.json commands.txt samples.jsonl summary.md
 
 One line of each run is added to perf/trend.jsonl. Figures of two runs compare only if their host class and the
-load averages in them do.
+load averages in them do. `perf/run` always writes one (tables.py makes its summary), the other scripts with --record.
 """
 
+import contextlib
 import json
 import os
-import statistics
+import pathlib
+import shlex
+import sys
 
 import harness
 import machine
+from harness import say
+
+# What the commands do not say of themselves.
+COMMANDS_HEAD = """\
+# What a command does not set in its environment is as the caller has it. SCRATCH is a directory of each server's own, in which it
+# also runs; rivals and the plain TCP echo run in `rivals`, which is below the cache. Ports and process ids are those of this run.
+"""
 
 RUNS = harness.ROOT / "perf" / "runs"
 TREND = harness.ROOT / "perf" / "trend.jsonl"
 
-# Of `load rate`: the first one is compared, the others stand beside it.
-RATE_FIGURES = [
-    ("server_cpu_ns_per_message", "server CPU, ns"),
-    ("messages_per_second", "a second"),
-    ("p50_us", "p50, us"),
-    ("p99_us", "p99, us"),
-    ("server_cpu_share", "server's core"),
-    ("own_cpu_share", "load's core"),
-    ("answer_bytes", "answer, bytes"),
-]
-# With its core this busy the load is what is measured.
-SATURATED = 0.95
+
+def place(text):
+    """A path that stays the same wherever the script goes."""
+    return pathlib.Path(text).resolve()
 
 
-def figure(report, path):
-    """A member of a report; a dot leads into another."""
-    for name in path.split("."):
-        report = report.get(name) if isinstance(report, dict) else None
-    return report
+def arguments(description, always=False):
+    """The parser of a script whose runs are written down, always or when it is asked for."""
+    parser = harness.arguments(description)
+    if not always:
+        parser.add_argument("--record", action="store_true", help="write the run into perf/runs and perf/trend.jsonl, as --out does elsewhere")
+    parser.add_argument("--out", type=place, metavar="DIR", help="write it below DIR instead, DIR/trend.jsonl included")
+    parser.add_argument("--note", type=place, metavar="FILE", help="text for the summary: what was tried and did not help")
+    return parser
 
 
-def shown(value):
-    if value is None:
-        return ""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+def environment_of(options, build_rivals=dict):
+    """What this machine is and what is measured on it. First of all what makes its figures worth less is said; a strict run
+    does not even build then."""
+    environment = machine.surroundings()
+    found = machine.complaints(environment)
+    for complaint in found:
+        say("      beware:", complaint)
+    if found and options.strict:
+        sys.exit("a strict run is not begun like this")
+    rivals = build_rivals()
+    return environment | machine.built() | ({"rivals": rivals} if rivals else {})
 
 
-class Recording:
+class Folder:
     """Samples as they come; the folder is written as the run goes, so that one that breaks off leaves what it saw."""
 
-    def __init__(self, words):
-        self.environment = machine.environment()
-        host = machine.host_class(self.environment)
-        self.name = f"{self.environment['date'][:10]}-{host}-{self.environment['commit']}"
-        self.folder = RUNS / self.name
-        number = 1
+    def __init__(self, environment, options):
+        self.environment = environment
+        self.command = harness.plain(shlex.join([f"perf/{os.path.basename(sys.argv[0])}", *sys.argv[1:]]))
+        self.note = options.note.read_text().strip() if options.note else ""
+        self.trend_file = options.out / TREND.name if options.out else TREND
+        name = f"{environment['date'][:10]}-{machine.host_class(environment)}-{environment['commit']}"
+        self.folder, number = (options.out or RUNS) / name, 1
         while self.folder.exists():
             number += 1
-            self.folder = RUNS / f"{self.name}-{number}"
-        self.name = self.folder.name
+            self.folder = self.folder.with_name(f"{name}-{number}")
         self.folder.mkdir(parents=True)
-        self.words = words
-        self.samples = []
-        self.sections = []
-        self.ceiling = ""
-        self.trend = {}
-        (self.folder / "environment.json").write_text(json.dumps(self.environment, indent=2) + "\n")
+        (self.folder / "environment.json").write_text(json.dumps(environment, indent=2) + "\n")
 
-    def sample(self, scenario, subject, shape, number, report):
-        line = {"scenario": scenario, "subject": subject, "shape": shape, "round": number, **report}
-        self.samples.append(line)
+    def sample(self, line):
         with open(self.folder / "samples.jsonl", "a") as file:
             file.write(json.dumps(line) + "\n")
-        (self.folder / "commands.txt").write_text("\n".join(harness.commands) + "\n")
+        self.write_commands()
 
-    def reports(self, scenario, subject, shape):
-        wanted = (scenario, subject, shape)
-        return [line for line in self.samples if (line["scenario"], line["subject"], line["shape"]) == wanted]
+    def write_commands(self):
+        (self.folder / "commands.txt").write_text(COMMANDS_HEAD + "\n".join(harness.commands) + "\n")
 
-    def median(self, scenario, subject, shape, path):
-        values = [figure(report, path) for report in self.reports(scenario, subject, shape)]
-        values = [value for value in values if value is not None]
-        return statistics.median(values) if values else None
-
-    def set_ceiling(self, scenario, subject, shapes):
-        parts = []
-        for shape in shapes:
-            cost = self.median(scenario, subject, shape, "server_cpu_ns_per_message")
-            rate = self.median(scenario, subject, shape, "messages_per_second")
-            self.trend[f"{scenario}/{subject}/{shape}"] = cost
-            parts.append(f"{shape}: {shown(cost)} ns of CPU each, {shown(rate)} a second")
-        self.ceiling = "The kernel's own loopback ceiling, a plain TCP echo of 103 bytes: " + "; ".join(parts) + "."
-        return self.ceiling
-
-    def section(self, name, scenario, absent, goals):
-        """The table of a scenario, with every sample of its first figure."""
-        figures = [tuple(pair) for pair in scenario.get("figures", RATE_FIGURES)]
-        first, heading = figures[0]
-        baseline = scenario.get("baseline")
-        lines = [f"## {name}: {scenario['title']}", "", scenario["why"], ""]
-        headings = ["subject", "shape", heading, "all rounds"]
-        if baseline:
-            headings.append(f"to {baseline}")
-        headings += [title for _, title in figures[1:]]
-        lines += ["| " + " | ".join(headings) + " |", "|---" * len(headings) + "|"]
-        for shape in shape_names(scenario):
-            base = self.median(name, baseline, shape, first)
-            for subject in scenario["subject"]:
-                reports = self.reports(name, subject["name"], shape)
-                if not reports:
-                    continue
-                value = self.median(name, subject["name"], shape, first)
-                samples = " ".join(shown(figure(report, first)) for report in reports)
-                cells = [subject["name"], shape, shown(value), samples]
-                if baseline:
-                    cells.append(f"{value / base:.2f}" if base and value is not None else "")
-                cells += [shown(self.median(name, subject["name"], shape, path)) for path, _ in figures[1:]]
-                if (self.median(name, subject["name"], shape, "own_cpu_share") or 0) >= SATURATED:
-                    cells[-1] += " (the load is at its limit: rate and latency are its own)"
-                lines.append("| " + " | ".join(cells) + " |")
-                self.trend[f"{name}/{subject['name']}/{shape}"] = value
-        lines.append("")
-        lines += [f"- {subject}: {reason}" for subject, reason in absent]
-        lines += [f"- {line}" for line in goals]
-        self.sections.append("\n".join(lines) + "\n")
-        return "\n".join(lines)
-
-    def finish(self):
+    def finish(self, opening, sections, figures, failed):
         """Writes the summary and the line of the trend."""
-        before, after = self.environment["load_average"], os.getloadavg()
-        head = [self.ceiling, "", f"`perf/run {' '.join(self.words)}`, {self.environment['date']}, commit {self.environment['commit']}, "
-                f"{self.environment['processor']}, {len(self.environment['cores'])} cores, Linux {self.environment['kernel']}. "
-                f"Load average {before[0]:.1f} before, {after[0]:.1f} after.", ""]  # fmt: skip
-        for complaint in machine.complaints(self.environment):
-            head.append(f"- {complaint}")
-        (self.folder / "summary.md").write_text("\n".join([*head, "", *self.sections]))
+        self.write_commands()
+        here = self.environment
+        first, before, after = here["load_average_before_build"], here["load_average"], os.getloadavg()
+        head = [
+            *opening,
+            f"`{self.command}`, {here['date']}, commit {here['commit']}, {here['processor']}, {len(here['cores'])} cores, "
+            f"Linux {here['kernel']}. Load average {first[0]:.1f} before the build, {before[0]:.1f} after it, {after[0]:.1f} in the end.",
+            "", *(f"- {complaint}" for complaint in machine.complaints(here)), "",
+        ]  # fmt: skip
+        if failed:
+            head += ["**FAIL**: not everything was as it has to be.", ""]
+        if self.note:
+            head += [self.note, ""]
+        (self.folder / "summary.md").write_text("\n".join([*head, *sections]))
         line = {
-            "run": self.name, "date": self.environment["date"], "commit": self.environment["commit"],
-            "load_average": [before[0], after[0]], "figures": self.trend,
+            "run": self.folder.name, "date": here["date"], "commit": here["commit"], "command": self.command,
+            "failed": failed, "load_average": [before[0], after[0]], "figures": figures,
         }  # fmt: skip
-        with open(TREND, "a") as file:
+        with open(self.trend_file, "a") as file:
             file.write(json.dumps(line) + "\n")
+        say("written:", os.path.relpath(self.folder))
 
 
-def shape_names(scenario):
-    return [name_of(shape) for shape in shapes(scenario)]
+@contextlib.contextmanager
+def verdict_of(options):
+    """The verdict of a script. Leaving the `with` block ends the script, and writes it down if it is asked for: also what
+    breaks off."""
+    environment = environment_of(options)
+    verdict = harness.Verdict(options.strict)
+    verdict.folder = Folder(environment, options) if options.record or options.out else None
+    if verdict.folder:
+        harness.keepers.append(verdict.folder.sample)
+    try:
+        yield verdict
+    except (harness.Failure, SystemExit) as failure:
+        verdict.demand(str(failure), False)
+    except BaseException as error:
+        if not isinstance(error, KeyboardInterrupt):
+            verdict.demand(f"broke off: {error!r}", False)
+            raise
+        verdict.demand("stopped before its end", False)
+    finally:
+        say("$", *sys.argv)
+        if verdict.folder:
+            verdict.folder.finish([], printed(), verdict.figures, verdict.failed)
+    verdict.exit()
 
 
-def shapes(scenario):
-    return scenario.get("shape", [{}])
-
-
-def name_of(shape):
-    """`64 x 16`, with the rate if there is one."""
-    words = f"{shape['connections']} x {shape.get('pipeline', 1)}" if "connections" in shape else "as it is"
-    return f"{words} at {shape['rate']}/s" if "rate" in shape else words
+def printed():
+    """The verdict and the whole output, as sections of a summary."""
+    lines = [harness.plain(line) for line in harness.lines]
+    judged = [line for line in lines if line.startswith(("PASS", "MISS", "FAIL"))]
+    return ["## Verdict", "", *(f"- {line}" for line in judged), "", "## Output", "", "```text", *lines, "```", ""]

@@ -15,6 +15,7 @@ import time
 import tomllib
 
 import harness
+import machine
 
 PLACE = harness.ROOT / "perf" / "rivals"
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "tmws" / "rivals"
@@ -39,7 +40,7 @@ def free_port():
                 return port
             except OSError:
                 continue
-    sys.exit("no loopback port is free")
+    raise harness.Failure("no loopback port is free")
 
 
 def installed(place, pins, install):
@@ -56,19 +57,22 @@ def installed(place, pins, install):
 @functools.cache
 def build_workspace():
     """All Rust rivals at once: alone each would have its dependencies with other features, and build them anew."""
+    # Cargo puts those back that are up to date; whatever is not there afterwards was not built from what is pinned now.
+    for program in (CACHE / "release").glob("rival-*"):
+        program.unlink()
     environment = {**os.environ, "CARGO_TARGET_DIR": str(CACHE)}
     manifest = PLACE / "Cargo.toml"
-    subprocess.run(
-        ["cargo", "build", "--release", "--locked", "--keep-going", "--workspace", "--manifest-path", manifest], env=environment
-    )  # fmt: skip
+    command = ["cargo", "build", "--release", "--locked", "--keep-going", "--workspace", "--manifest-path", str(manifest)]
+    harness.remember(command, ["CARGO_TARGET_DIR=rivals"])
+    subprocess.run(command, env=environment)
 
 
 def cargo(name, source):
     build_workspace()
-    built = CACHE / "release" / f"rival-{name}"
-    if not built.exists():
-        raise FileNotFoundError(f"{built.name} was not built")
-    return [str(built)]
+    program = CACHE / "release" / f"rival-{name}"
+    if not program.exists():
+        raise FileNotFoundError(f"{program.name} was not built")
+    return [str(program)]
 
 
 def pip(name, source):
@@ -109,6 +113,27 @@ def program(name):
         return None, f"could not be built: {error}"
 
 
+def built(names):
+    """Builds these, and gives their pinned versions."""
+    versions = {}
+    for name in sorted(names):
+        command, missing = program(name)
+        rival = known()[name]
+        versions[name] = missing or rival["version"]
+        if command and rival["build"] == "npm":
+            versions[name] += f", node {machine.output_of(command[0], '--version')}"
+    return versions
+
+
+def said(command, surroundings):
+    """The last words of what does not start. It is started once more for them: while it is measured they go nowhere, as
+    some write a line for each request."""
+    try:
+        return harness.last_line(subprocess.run(command, stderr=subprocess.PIPE, timeout=STOP_SECONDS_MAX, **surroundings).stderr)
+    except subprocess.TimeoutExpired as late:
+        return harness.last_line(late.stderr or b"")
+
+
 class Process:
     """A server of others, or the echo of bytes, on a free loopback port. Leaving the `with` block ends it."""
 
@@ -116,25 +141,32 @@ class Process:
         self.place = place
         self.address = f"127.0.0.1:{free_port()}"
         command = harness.pinned(core, [*command, self.address])
-        harness.remember([word.replace(str(CACHE), "rivals") for word in command])
-        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, cwd=CACHE,
-        )  # fmt: skip
+        harness.remember([word.replace(str(CACHE), "rivals") for word in command], ["PYTHONDONTWRITEBYTECODE=1"])
+        surroundings = {
+            "stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "cwd": CACHE, "env": {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        }  # fmt: skip
+        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL, **surroundings)
         self.pid = self.process.pid
-        self._wait()
+        try:
+            listens = self._listens()
+        except BaseException:
+            # No `with` block ends it yet.
+            self.stop()
+            raise
+        if not listens:
+            self.stop()
+            raise harness.Failure(f"does not start: {said(command, surroundings)}")
 
-    def _wait(self):
+    def _listens(self):
         host, port = self.address.split(":")
         deadline = time.monotonic() + START_SECONDS_MAX
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
                 socket.create_connection((host, int(port)), timeout=1).close()
-                return
+                return True
             except OSError:
                 time.sleep(0.05)
-        self.stop()
-        raise RuntimeError("does not start")
+        return False
 
     def at(self, place):
         scheme, path = (place or self.place).split(":", 1)
@@ -158,10 +190,10 @@ class Process:
 
 
 def start(name, core):
-    """A rival, running; raises RuntimeError with the reason if there is none."""
+    """A rival, running; a Failure has the reason if there is none."""
     command, missing = program(name)
     if missing:
-        raise RuntimeError(missing)
+        raise harness.Failure(missing)
     return Process(command, known()[name]["at"], core)
 
 

@@ -43,4 +43,4 @@ def fill(subject, server, core):
     for words in subject.get("fill", []):
         report, good = harness.load(*words, "--url", server.at(subject["at"]), core=core, quiet=True)
         if not good:
-            sys.exit(f"{subject['name']} could not be filled: {report}")
+            raise harness.Failure(f"{subject['name']} could not be filled: {report.get('examples', report)}")

@@ -83,14 +83,15 @@ def look(pid, api):
 
 
 class Watch:
-    """Takes samples on a thread of its own until it is stopped. `label` says what is going on.
+    """Takes samples on a thread of its own until it is stopped, and hands each to `keep`. `label` says what is going on.
 
     `late_seconds` is how late it ever woke up, which is the machine's doing and not the server's.
     """
 
-    def __init__(self, pid, api, every):
+    def __init__(self, pid, api, every, keep=lambda sample: None):
+        self.keep = keep
         self.pid, self.api, self.every = pid, api, every
-        self.samples, self.failures = [], []
+        self.samples, self.failures, self.looks = [], [], 0
         self.label = None
         self.late_seconds = 0.0
         self.start = time.monotonic()
@@ -101,22 +102,28 @@ class Watch:
     def _run(self):
         number = 0
         while not self.over.is_set():
-            label = self.label
             try:
-                sample = look(self.pid, self.api)
-            except OSError as error:
-                self.failures.append(f"{label}: {error}")
-            else:
-                # A sample that was taken between two labels belongs to neither.
-                if label == self.label and label is not None:
-                    self.samples.append({"at": time.monotonic() - self.start, **label, **sample})
+                self._look()
+            except Exception as error:
+                # Whatever it is: a thread that dies of it would leave the rest unseen.
+                self.failures.append(f"{self.label}: {error!r}")
             number += 1
             due = max(self.start + number * self.every, time.monotonic())
             if not self.over.wait(due - time.monotonic()):
                 self.late_seconds = max(self.late_seconds, time.monotonic() - due)
 
+    def _look(self):
+        label = self.label
+        sample = look(self.pid, self.api)
+        self.looks += 1
+        # A sample that was taken between two labels belongs to neither.
+        if label == self.label and label is not None:
+            self.samples.append({"at": time.monotonic() - self.start, **label, **sample})
+            self.keep(self.samples[-1])
+
     def stop(self):
         self.over.set()
+        self.looks_due = int((time.monotonic() - self.start) / self.every)
         self.thread.join(SCRAPE_SECONDS_MAX + 1)
 
 
