@@ -82,6 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     if pings_answered < connections {
         faults.add(|| format!("{} connections are dead", connections - pings_answered));
     }
+    let good = faults.none();
     report::print(&Report {
         connections,
         rss_bytes_per_connection: per(all.rss_bytes, before.rss_bytes, connections),
@@ -99,7 +100,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         pings_answered,
         faults,
     })?;
-    Ok(pings_answered == connections)
+    Ok(good)
 }
 
 /// Opens connections up to `count` in all, wave by wave, and initializes each.

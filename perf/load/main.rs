@@ -101,6 +101,8 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("load: {error:#}");
+            // Whoever reads reports finds one of a run that broke off as well.
+            report::print(&report::Faults::of(&error)).ok();
             ExitCode::FAILURE
         }
     }

@@ -91,6 +91,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     fleet.close(CLOSE_SECONDS_MAX)?;
 
     let operations = storm.stored + storm.found;
+    let all = clients as u64 * u64::from(arguments.operations);
+    let good = storm.faults.none() && operations == all;
     report::print(&Report {
         clients,
         stored: storm.stored,
@@ -105,9 +107,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         search: storm.search_latencies.summary(),
         faults: storm.faults,
     })
-    .map(|()| {
-        storm.unanswered == 0 && operations == (clients as u64) * u64::from(arguments.operations)
-    })
+    .map(|()| good)
 }
 
 fn agent(index: usize) -> String {
@@ -140,6 +140,8 @@ struct Storm {
 struct Client {
     /// Operations sent so far; odd after a store.
     sent: u32,
+    /// It has had its last answer, or will have none.
+    done: bool,
     at: Instant,
 }
 
@@ -147,6 +149,7 @@ impl Storm {
     fn new(clients: usize, operations: u32) -> Self {
         let client = Client {
             sent: 0,
+            done: false,
             at: Instant::now(),
         };
         Self {
@@ -190,17 +193,27 @@ impl Storm {
                 if self.clients[index].sent < self.operations {
                     self.next(index, out);
                 } else {
-                    self.unanswered -= 1;
+                    self.end(index);
                 }
             }
-            Event::Closed(reason) => self.faults.add(|| format!("client {index}: {reason}")),
+            Event::Closed(reason) => {
+                self.faults.add(|| format!("client {index}: {reason}"));
+                self.end(index);
+            }
             Event::Open | Event::Accepted => {}
         }
         self.unanswered == 0
     }
 
+    /// Nobody waits for this client any more.
+    fn end(&mut self, index: usize) {
+        let client = &mut self.clients[index];
+        self.unanswered -= usize::from(!client.done);
+        client.done = true;
+    }
+
     fn answer(&mut self, index: usize, answer: &[u8], now: Instant) {
-        let Client { sent, at } = self.clients[index];
+        let Client { sent, at, .. } = self.clients[index];
         let latency: Duration = now.saturating_duration_since(at);
         let round = (sent - 1) / 2;
         let wrong = if sent % 2 == 1 {

@@ -97,6 +97,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     for _ in 0..arguments.rounds {
         volatile.push(crowd.round(&mut fleet, false, &mut faults)?);
         durable.push(crowd.round(&mut fleet, true, &mut faults)?);
+        // Places are counted from the first broadcast: after a wrong one nothing is right.
+        if !faults.none() {
+            break;
+        }
     }
     fleet.close(CLOSE_SECONDS_MAX)?;
     let is_whole =
@@ -210,11 +214,9 @@ impl Crowd<'_> {
             (received == sessions && answered) || !faults.none()
         })?;
         let own = CpuClock::OWN.nanoseconds()? - own;
-        ensure!(
-            received == sessions,
-            "{received} of {sessions} have it: {:?}",
-            faults.examples
-        );
+        if received < sessions {
+            faults.add(|| format!("{received} of {sessions} have it"));
+        }
 
         let acks_before = self.server.nanoseconds()?;
         let acknowledged = self.acknowledge(fleet, place, faults)?;
@@ -261,6 +263,9 @@ impl Crowd<'_> {
                 Event::Closed(reason) => faults.add(|| format!("connection {index}: {reason}")),
                 Event::Open | Event::Accepted => {}
             })?;
+        }
+        if answers < sessions && faults.none() {
+            faults.add(|| format!("{answers} of {sessions} acknowledgements were answered"));
         }
         Ok(acknowledged)
     }

@@ -133,7 +133,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         flood.ended() || !flood.faults.none()
     })?;
     let after = Memory::of(arguments.server_pid)?;
-    let ended = flood.ended() && flood.faults.none();
+    if !flood.ended() && flood.faults.none() {
+        let read = flood.read[sessions];
+        flood
+            .faults
+            .add(|| format!("the one that always reads has {read} broadcasts"));
+    }
+    let good = flood.faults.none();
     report::print(&Report {
         sessions,
         stalled: arguments.stall,
@@ -149,7 +155,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         after,
         faults: flood.faults,
     })?;
-    Ok(ended)
+    Ok(good)
 }
 
 struct Flood<'a> {

@@ -88,7 +88,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let (cpu_before, own_before) = (server.nanoseconds()?, CpuClock::OWN.nanoseconds()?);
     let start = Instant::now();
     let deadline = start + Duration::from_secs(arguments.seconds_max);
-    while !traffic.done() && fleet.alive() == 2 * pairs {
+    while !traffic.done() && traffic.faults.none() && fleet.alive() == 2 * pairs {
         let now = Instant::now();
         if now >= deadline {
             break;
@@ -107,7 +107,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         server.nanoseconds()? - cpu_before,
         CpuClock::OWN.nanoseconds()? - own_before,
     );
-    let done = traffic.done();
+    if !traffic.done() && traffic.faults.none() {
+        let seconds = arguments.seconds_max;
+        traffic
+            .faults
+            .add(|| format!("not everything was acknowledged within {seconds} s"));
+    }
+    let good = traffic.faults.none();
     fleet.close(CLOSE_SECONDS_MAX)?;
 
     let sum = |of: fn(&Pair) -> u64| traffic.pairs.iter().map(of).sum::<u64>();
@@ -125,7 +131,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         latency: traffic.latencies.summary(),
         faults: traffic.faults,
     })
-    .map(|()| done)
+    .map(|()| good)
 }
 
 struct Traffic<'a> {
@@ -161,10 +167,11 @@ impl<'a> Traffic<'a> {
         }
     }
 
+    /// Every message was answered, received and settled.
     fn done(&self) -> bool {
         let messages = self.arguments.messages;
         let is_done = |pair: &Pair| pair.answered == messages && pair.acknowledged == messages;
-        !self.faults.none() || self.pairs.iter().all(is_done)
+        self.pairs.iter().all(is_done)
     }
 
     fn may_send(&self, pair: usize) -> bool {

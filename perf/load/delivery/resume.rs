@@ -96,7 +96,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let milliseconds = |nanoseconds: u64| rounded(nanoseconds as f64 / 1e6);
     let cpu = |from: usize| milliseconds(marks[from + 1].0 - marks[from].0);
     let wall = |from: usize| rounded((marks[from + 1].1 - marks[from].1).as_secs_f64() * 1e3);
-    let done = return_.done() && return_.faults.none();
+    if !return_.done() && return_.faults.none() {
+        let recovered = return_.recovered;
+        return_.faults.add(|| {
+            format!("{recovered} of {sessions} sessions came back, or not with everything")
+        });
+    }
+    let good = return_.faults.none();
     report::print(&Report {
         sessions,
         recovered: return_.recovered,
@@ -111,7 +117,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         redeliver_ms: wall(2),
         faults: return_.faults,
     })?;
-    Ok(done)
+    Ok(good)
 }
 
 /// Clients that come back.

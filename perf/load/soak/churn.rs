@@ -64,9 +64,16 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     while Instant::now() < end && faults.none() {
         let began = Instant::now();
         let mut fleet = Fleet::dialled(sessions, Dial::PEER)?;
-        let mut welcomes = peer::open(&mut fleet, &arguments.url, sessions, |index| {
+        let opened = peer::open(&mut fleet, &arguments.url, sessions, |index| {
             format!("churn-{index}")
-        })?;
+        });
+        let mut welcomes = match opened {
+            Ok(welcomes) => welcomes,
+            Err(error) => {
+                faults.add(|| format!("wave {waves}: {error:#}"));
+                break;
+            }
+        };
         storm.record(began.elapsed());
         let mut to_come = 0;
         fleet.each(|index, out| {

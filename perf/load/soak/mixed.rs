@@ -86,8 +86,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         crowd.all_idle() || !crowd.faults.none()
     })?;
     if !crowd.all_idle() {
+        crowd.faults.add(|| "not all clients could join".to_owned());
         report::print(&crowd.report(0.0))?;
-        anyhow::bail!("not all clients could join");
+        return Ok(false);
     }
     report::print(&json!({ "phase": "begun" }))?;
     let start = Instant::now();
