@@ -184,8 +184,9 @@ impl Traffic {
         let open = matches!(self.pace, Pace::Open(_));
         let slot = &mut self.slots[place];
         slot.id += self.pipeline as u64;
-        // What an open loop has sent in its window is measured however late its answer comes.
-        if !self.stopping || (open && slot.due >= self.since) {
+        // What an open loop has sent in its window is measured however late its answer comes; what a closed
+        // one still waits for, when the window ends, is not in its count either.
+        if slot.due >= self.since && (open || !self.stopping) {
             self.latencies
                 .record(now.saturating_duration_since(slot.due));
         }
