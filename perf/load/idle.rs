@@ -15,6 +15,7 @@ use crate::connection::Event;
 use crate::fleet::Fleet;
 use crate::jsonrpc;
 use crate::memory::Memory;
+use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report::{self, Faults};
 use crate::target::Target;
 
@@ -42,6 +43,9 @@ struct Report {
     open_and_initialize_seconds: f64,
     /// Server CPU of a connection's upgrade and `initialize`.
     open_server_cpu_us: f64,
+    /// While connections were opened.
+    #[serde(flatten)]
+    own: OwnCpu,
     before: Memory,
     half: Memory,
     all: Memory,
@@ -65,14 +69,16 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
 
     let before = Memory::of(pid)?;
     let server = CpuClock::of(pid)?;
-    let (start, cpu) = (Instant::now(), server.nanoseconds()?);
+    let (watch, cpu) = (Stopwatch::start()?, server.nanoseconds()?);
     open(&mut fleet, &arguments.url, connections / 2)?;
-    let (mut opening, mut opening_cpu) = (start.elapsed(), server.nanoseconds()? - cpu);
+    let (mut opening, mut opening_cpu) = (watch.elapsed(), server.nanoseconds()? - cpu);
+    let own = watch.read()?;
     let half = settled(&mut fleet, pid, &mut faults)?;
-    let (start, cpu) = (Instant::now(), server.nanoseconds()?);
+    let (watch, cpu) = (Stopwatch::start()?, server.nanoseconds()?);
     open(&mut fleet, &arguments.url, connections)?;
-    opening += start.elapsed();
+    opening += watch.elapsed();
     opening_cpu += server.nanoseconds()? - cpu;
+    let own = own + watch.read()?;
     let all = settled(&mut fleet, pid, &mut faults)?;
     let pings_answered = ping(&mut fleet, &mut faults)?;
     fleet.close(WAVE_SECONDS_MAX)?;
@@ -94,6 +100,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         rss_bytes_per_further_connection: per(all.rss_bytes, half.rss_bytes, further),
         open_and_initialize_seconds: report::rounded(opening.as_secs_f64()),
         open_server_cpu_us: report::rounded(opening_cpu as f64 / 1e3 / connections as f64),
+        own,
         before,
         half,
         all,

@@ -26,6 +26,7 @@ mod latency;
 mod limits;
 mod memory;
 mod outbox;
+mod own_cpu;
 mod poller;
 mod rate;
 mod recall;

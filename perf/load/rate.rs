@@ -18,6 +18,7 @@ use crate::fleet::Fleet;
 use crate::inflate;
 use crate::jsonrpc::{self, Template};
 use crate::latency::Summary;
+use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report::{self, Faults, rounded};
 use crate::target::{Target, Transport};
 use crate::traffic::{Judge, Pace, Traffic};
@@ -113,10 +114,10 @@ struct Report {
     /// None without --server-pid.
     server_cpu_ns_per_message: Option<f64>,
     own_cpu_ns_per_message: f64,
-    /// Share of the window in which a core was busy with the server, and with the load: near 1 the
-    /// load is what is measured.
+    /// Share of the window in which a core was busy with the server.
     server_cpu_share: Option<f64>,
-    own_cpu_share: f64,
+    #[serde(flatten)]
+    own: OwnCpu,
     /// Requests a second that were asked for.
     rate: Option<u32>,
     /// How late requests left behind their times.
@@ -164,17 +165,15 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     fleet.each(|index, out| traffic.begin(index, out, now))?;
     fleet.drive(Duration::from_millis(arguments.warmup_ms), &mut traffic)?;
     traffic.measure_from(Instant::now());
-    let before = Instant::now();
-    let (own_before, server_before) = cpu(server.as_ref())?;
+    let (watch, server_before) = (Stopwatch::start()?, cpu(server)?);
     fleet.drive(Duration::from_secs(arguments.seconds), &mut traffic)?;
-    let elapsed = before.elapsed();
-    let (own_after, server_after) = cpu(server.as_ref())?;
+    let (elapsed, own) = (watch.elapsed(), watch.read()?);
+    let served = cpu(server)? - server_before;
     traffic.stop(&mut fleet)?;
 
     let (messages, seconds) = (traffic.messages, elapsed.as_secs_f64());
     let per_message = |nanoseconds: u64| rounded(nanoseconds as f64 / messages.max(1) as f64);
     let share = |nanoseconds: u64| rounded(nanoseconds as f64 / elapsed.as_nanos() as f64);
-    let (own, served) = (own_after - own_before, server_after - server_before);
     let report = Report {
         connections: arguments.connections,
         pipeline: arguments.pipeline,
@@ -184,10 +183,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         refused: traffic.refused,
         seconds: rounded(seconds),
         messages_per_second: (messages as f64 / seconds).round(),
-        server_cpu_ns_per_message: server.as_ref().map(|_| per_message(served)),
-        own_cpu_ns_per_message: per_message(own),
-        server_cpu_share: server.as_ref().map(|_| share(served)),
-        own_cpu_share: share(own),
+        server_cpu_ns_per_message: server.map(|_| per_message(served)),
+        own_cpu_ns_per_message: per_message(own.nanoseconds),
+        server_cpu_share: server.map(|_| share(served)),
+        own,
         rate: arguments.rate,
         late_p99_us: traffic.late().map(|late| late.p99_us),
         latency: traffic.latencies.summary(),
@@ -259,8 +258,8 @@ fn initialize(fleet: &mut Fleet, transport: Transport) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// CPU time of the load and of the server.
-fn cpu(server: Option<&CpuClock>) -> anyhow::Result<(u64, u64)> {
-    let server = server.copied().map(CpuClock::nanoseconds).transpose()?;
-    Ok((CpuClock::OWN.nanoseconds()?, server.unwrap_or(0)))
+/// CPU time of the server, if it is known.
+fn cpu(server: Option<CpuClock>) -> anyhow::Result<u64> {
+    let nanoseconds = server.map(CpuClock::nanoseconds).transpose()?;
+    Ok(nanoseconds.unwrap_or(0))
 }

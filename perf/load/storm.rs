@@ -16,6 +16,7 @@ use crate::fleet::Fleet;
 use crate::jsonrpc;
 use crate::latency::{Latencies, Summary};
 use crate::outbox::Outbox;
+use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report::{self, Faults};
 use crate::target::Target;
 
@@ -45,6 +46,8 @@ struct Report {
     seconds: f64,
     operations_per_second: f64,
     server_cpu_us_per_operation: Option<f64>,
+    #[serde(flatten)]
+    own: OwnCpu,
     store: Summary,
     search: Summary,
     #[serde(flatten)]
@@ -74,13 +77,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let server_cpu = || server.map(CpuClock::nanoseconds).transpose();
 
     let cpu_before = server_cpu()?;
-    let start = Instant::now();
+    let watch = Stopwatch::start()?;
     let mut storm = Storm::new(clients, arguments.operations);
     fleet.each(|index, out| storm.next(index, out))?;
     fleet.run_until(arguments.seconds_max, |index, event, out, now| {
         storm.on(index, event, out, now)
     })?;
-    let elapsed = start.elapsed();
+    let (elapsed, own) = (watch.elapsed(), watch.read()?);
     let cpu_after = server_cpu()?;
     if storm.unanswered > 0 {
         let missing = storm.unanswered;
@@ -103,6 +106,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
             .zip(cpu_after)
             .map(|(before, after)| (after - before) as f64 / 1e3 / operations.max(1) as f64)
             .map(report::rounded),
+        own,
         store: storm.store_latencies.summary(),
         search: storm.search_latencies.summary(),
         faults: storm.faults,

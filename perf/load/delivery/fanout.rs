@@ -17,6 +17,7 @@ use tmws::net::cpu_clock::CpuClock;
 use super::{floor, peer};
 use crate::connection::{Dial, Event};
 use crate::fleet::Fleet;
+use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report::{self, Faults, rounded};
 use crate::target::{Target, Transport};
 
@@ -45,6 +46,9 @@ struct Report {
     frame_bytes: usize,
     volatile: Vec<Round>,
     durable: Vec<Round>,
+    /// Over all rounds; it stands still while the server sends.
+    #[serde(flatten)]
+    own: OwnCpu,
     #[serde(flatten)]
     faults: Faults,
 }
@@ -93,6 +97,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         sent: 0,
         frame_bytes: 0,
     };
+    let watch = Stopwatch::start()?;
     let (mut volatile, mut durable) = (Vec::new(), Vec::new());
     for _ in 0..arguments.rounds {
         volatile.push(crowd.round(&mut fleet, false, &mut faults)?);
@@ -102,6 +107,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
             break;
         }
     }
+    let own = watch.read()?;
     fleet.close(CLOSE_SECONDS_MAX)?;
     let is_whole =
         |round: &Round| round.received == sessions && round.acknowledged == sessions as u64;
@@ -111,6 +117,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         frame_bytes: crowd.frame_bytes,
         volatile,
         durable,
+        own,
         faults,
     })?;
     Ok(whole)

@@ -17,6 +17,7 @@ use crate::fleet::Fleet;
 use crate::latency::{Latencies, Summary};
 use crate::memory::Memory;
 use crate::outbox::Outbox;
+use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report::{self, Faults, rounded};
 use crate::target::Target;
 
@@ -62,6 +63,9 @@ struct Report {
     healthy: Summary,
     connections_lost: usize,
     server_cpu_ms: f64,
+    /// While broadcasts were sent.
+    #[serde(flatten)]
+    own: OwnCpu,
     before: Memory,
     connected: Memory,
     /// When the last broadcast was answered.
@@ -106,6 +110,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let connected = Memory::of(arguments.server_pid)?;
     let server = CpuClock::of(arguments.server_pid)?;
     let cpu = server.nanoseconds()?;
+    let watch = Stopwatch::start()?;
     report::print(&json!({"phase": "flood"}))?;
     let start = Instant::now();
     let end = start + Duration::from_secs(arguments.seconds);
@@ -127,7 +132,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
             },
         )?;
     }
-    let cpu = server.nanoseconds()? - cpu;
+    let (cpu, own) = (server.nanoseconds()? - cpu, watch.read()?);
     fleet.run_until(END_SECONDS_MAX, |index, event, out, now| {
         flood.on(index, event, out, now);
         flood.ended() || !flood.faults.none()
@@ -150,6 +155,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         healthy: flood.latencies.summary(),
         connections_lost: all - fleet.alive(),
         server_cpu_ms: rounded(cpu as f64 / 1e6),
+        own,
         before,
         connected,
         after,

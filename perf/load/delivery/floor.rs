@@ -6,6 +6,7 @@ use tmws::net::cpu_clock::CpuClock;
 use super::fanout::{Arguments, CLOSE_SECONDS_MAX, PAUSE, ROUND_SECONDS_MAX, quiet, until_quiet};
 use crate::connection::{Dial, Event};
 use crate::fleet::Fleet;
+use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report::{self, Faults, rounded};
 
 #[derive(Serialize)]
@@ -14,6 +15,8 @@ struct Report {
     frame_bytes: usize,
     /// Each until it was sent to the last connection.
     server_cpu_ms: Vec<f64>,
+    #[serde(flatten)]
+    own: OwnCpu,
     #[serde(flatten)]
     faults: Faults,
 }
@@ -27,6 +30,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     // It takes the connections in meanwhile.
     quiet(&mut fleet, PAUSE, &mut faults)?;
     let line = vec![b'x'; arguments.body as usize - 1];
+    let watch = Stopwatch::start()?;
     let mut server_cpu_ms = Vec::new();
     for _ in 0..arguments.rounds {
         let mut received = 0;
@@ -53,12 +57,14 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         }
         quiet(&mut fleet, PAUSE, &mut faults)?;
     }
+    let own = watch.read()?;
     fleet.close(CLOSE_SECONDS_MAX)?;
     let whole = faults.none();
     report::print(&Report {
         sessions,
         frame_bytes: arguments.body as usize,
         server_cpu_ms,
+        own,
         faults,
     })?;
     Ok(whole)

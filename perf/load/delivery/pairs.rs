@@ -13,6 +13,7 @@ use crate::fleet::Fleet;
 use crate::jsonrpc::FIRST_ID;
 use crate::latency::{Latencies, Summary};
 use crate::outbox::Outbox;
+use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report::{self, Faults, rounded};
 use crate::target::Target;
 
@@ -57,6 +58,8 @@ struct Report {
     /// For the send, its answer, the delivery and its part of an acknowledgement.
     server_cpu_us_per_message: f64,
     own_cpu_us_per_message: f64,
+    #[serde(flatten)]
+    own: OwnCpu,
     /// From the send to the arrival.
     #[serde(flatten)]
     latency: Summary,
@@ -85,7 +88,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     })?;
 
     let server = CpuClock::of(arguments.server_pid)?;
-    let (cpu_before, own_before) = (server.nanoseconds()?, CpuClock::OWN.nanoseconds()?);
+    let (cpu_before, watch) = (server.nanoseconds()?, Stopwatch::start()?);
     let start = Instant::now();
     let deadline = start + Duration::from_secs(arguments.seconds_max);
     while !traffic.done() && traffic.faults.none() && fleet.alive() == 2 * pairs {
@@ -103,10 +106,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         })?;
     }
     let seconds = start.elapsed().as_secs_f64();
-    let (cpu, own) = (
-        server.nanoseconds()? - cpu_before,
-        CpuClock::OWN.nanoseconds()? - own_before,
-    );
+    let (cpu, own) = (server.nanoseconds()? - cpu_before, watch.read()?);
     if !traffic.done() && traffic.faults.none() {
         let seconds = arguments.seconds_max;
         traffic
@@ -127,7 +127,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         seconds: rounded(seconds),
         messages_per_second: (received as f64 / seconds).round(),
         server_cpu_us_per_message: per_message(cpu),
-        own_cpu_us_per_message: per_message(own),
+        own_cpu_us_per_message: per_message(own.nanoseconds),
+        own,
         latency: traffic.latencies.summary(),
         faults: traffic.faults,
     })

@@ -17,6 +17,7 @@ use crate::connection::{Dial, Event};
 use crate::fleet::Fleet;
 use crate::jsonrpc::{self, FIRST_ID};
 use crate::outbox::Outbox;
+use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report::{self, Faults, rounded};
 use crate::target::Target;
 
@@ -50,6 +51,9 @@ struct Report {
     connect_ms: f64,
     resume_ms: f64,
     redeliver_ms: f64,
+    /// From the first connection on.
+    #[serde(flatten)]
+    own: OwnCpu,
     #[serde(flatten)]
     faults: Faults,
 }
@@ -68,6 +72,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let held: Held = serde_json::from_slice(&text)?;
     let sessions = held.sessions.len();
     let server = CpuClock::of(arguments.server_pid)?;
+    let watch = Stopwatch::start()?;
     let mut marks = vec![(server.nanoseconds()?, Instant::now())];
     let mut mark = || -> anyhow::Result<()> {
         marks.push((server.nanoseconds()?, Instant::now()));
@@ -84,13 +89,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         return_.answered == sessions || !return_.faults.none()
     })?;
     mark()?;
-    if !return_.done() {
+    if !return_.done() && return_.faults.none() {
         fleet.run_until(RESUME_SECONDS_MAX, |index, event, out, _| {
             return_.on(index, event, out);
             return_.done() || !return_.faults.none()
         })?;
     }
     mark()?;
+    let own = watch.read()?;
     fleet.close(CLOSE_SECONDS_MAX)?;
 
     let milliseconds = |nanoseconds: u64| rounded(nanoseconds as f64 / 1e6);
@@ -115,6 +121,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         connect_ms: wall(0),
         resume_ms: wall(1),
         redeliver_ms: wall(2),
+        own,
         faults: return_.faults,
     })?;
     Ok(good)

@@ -17,6 +17,7 @@ use socket2::SockRef;
 use super::wrongs::{self, Ending, Wrong};
 use crate::frame;
 use crate::limits;
+use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report::{self, Faults, rounded};
 use crate::target::Target;
 
@@ -49,6 +50,8 @@ struct Report {
     halves_given_up: u64,
     seconds: f64,
     #[serde(flatten)]
+    own: Option<OwnCpu>,
+    #[serde(flatten)]
     faults: Faults,
 }
 
@@ -65,6 +68,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let host = arguments.url.address.to_string();
     let wrongs = wrongs::all(&host);
     let report = Mutex::new(Report::default());
+    let watch = Stopwatch::start()?;
     let start = Instant::now();
     let end = start + Duration::from_secs(arguments.seconds);
     thread::scope(|scope| {
@@ -110,7 +114,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         });
     });
     let mut report = report.into_inner();
-    report.seconds = rounded(start.elapsed().as_secs_f64());
+    report.seconds = rounded(watch.elapsed().as_secs_f64());
+    report.own = Some(watch.read()?);
     report::print(&report)?;
     Ok(report.faults.none() && report.done > 0)
 }
