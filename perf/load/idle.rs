@@ -11,12 +11,14 @@ use clap::Args;
 use serde::Serialize;
 use tmws::net::cpu_clock::CpuClock;
 
-use crate::connection::Event;
+use crate::connection::{Dial, Event};
 use crate::fleet::Fleet;
 use crate::jsonrpc;
+use crate::limits;
 use crate::memory::Memory;
 use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report::{self, Faults};
+use crate::sources::Sources;
 use crate::target::Target;
 
 #[derive(Args)]
@@ -24,8 +26,10 @@ pub(crate) struct Arguments {
     /// ws://127.0.0.1:PORT/PATH
     #[arg(long)]
     url: Target,
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..=20_000))]
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..=limits::CONNECTIONS_MAX))]
     connections: u32,
+    #[command(flatten)]
+    sources: Sources,
     /// Process whose memory is read
     #[arg(long)]
     server_pid: u32,
@@ -64,7 +68,8 @@ const WAVE: usize = 250;
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let connections = arguments.connections as usize;
     let pid = arguments.server_pid;
-    let mut fleet = Fleet::new(connections)?;
+    let dial = Dial::MCP.from_sources(arguments.sources, &arguments.url)?;
+    let mut fleet = Fleet::dialled(connections, dial)?;
     let mut faults = Faults::default();
 
     let before = Memory::of(pid)?;
@@ -116,11 +121,9 @@ fn open(fleet: &mut Fleet, target: &Target, count: usize) -> anyhow::Result<()> 
         let first = fleet.alive();
         let end = count.min(first + WAVE);
         fleet.open(target, end, |_| String::new())?;
-        fleet.each(|index, out| {
-            if index >= first {
-                out.text(jsonrpc::INITIALIZE);
-            }
-        })?;
+        for index in first..end {
+            fleet.write(index, |out| out.text(jsonrpc::INITIALIZE))?;
+        }
         let mut initialized = first;
         let mut failure = None;
         fleet.run_until(WAVE_SECONDS_MAX, |index, event, out, _| {

@@ -33,6 +33,7 @@ mod recall;
 mod remember;
 mod report;
 mod soak;
+mod sources;
 mod storm;
 mod target;
 mod traffic;

@@ -13,13 +13,15 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use tmws::net::cpu_clock::CpuClock;
 
-use crate::connection::Event;
+use crate::connection::{Dial, Event};
 use crate::fleet::Fleet;
 use crate::inflate;
 use crate::jsonrpc::{self, Template};
 use crate::latency::Summary;
+use crate::limits;
 use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report::{self, Faults, rounded};
+use crate::sources::Sources;
 use crate::target::{Target, Transport};
 use crate::traffic::{Judge, Pace, Traffic};
 
@@ -28,8 +30,10 @@ pub(crate) struct Arguments {
     /// ws://, http:// or tcp://127.0.0.1:PORT/PATH
     #[arg(long)]
     url: Target,
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=limits::CONNECTIONS_MAX))]
     connections: u32,
+    #[command(flatten)]
+    sources: Sources,
     /// Requests in flight on each connection, at most this many with --rate
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_024))]
     pipeline: u32,
@@ -138,7 +142,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let transport = arguments.url.transport;
     let echo = arguments.what.echo.is_some();
     check(arguments)?;
-    let mut fleet = Fleet::new(connections)?;
+    let dial = Dial::MCP.from_sources(arguments.sources, &arguments.url)?;
+    let mut fleet = Fleet::dialled(connections, dial)?;
     let offer = if arguments.deflate {
         inflate::OFFER
     } else {

@@ -11,13 +11,15 @@ use serde::Serialize;
 use serde_json::json;
 use tmws::net::cpu_clock::CpuClock;
 
-use crate::connection::Event;
+use crate::connection::{Dial, Event};
 use crate::fleet::Fleet;
 use crate::jsonrpc;
 use crate::latency::{Latencies, Summary};
+use crate::limits;
 use crate::outbox::Outbox;
 use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report::{self, Faults};
+use crate::sources::Sources;
 use crate::target::Target;
 
 #[derive(Args)]
@@ -25,7 +27,7 @@ pub(crate) struct Arguments {
     /// ws://127.0.0.1:PORT/PATH
     #[arg(long)]
     url: Target,
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(2..=limits::CONNECTIONS_MAX))]
     clients: u32,
     /// Of each client: stores and searches in turn
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(2..=10_000))]
@@ -33,6 +35,8 @@ pub(crate) struct Arguments {
     /// Unanswered operations count as faults after this time
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds_max: u64,
+    #[command(flatten)]
+    sources: Sources,
     /// Process whose CPU time is divided by the operations
     #[arg(long)]
     server_pid: Option<u32>,
@@ -69,7 +73,8 @@ const CLOSE_SECONDS_MAX: u64 = 10;
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let clients = arguments.clients as usize;
-    let mut fleet = Fleet::new(clients)?;
+    let dial = Dial::MCP.from_sources(arguments.sources, &arguments.url)?;
+    let mut fleet = Fleet::dialled(clients, dial)?;
     fleet.open(&arguments.url, clients, |index| {
         format!("X-Agent-ID: {}\r\n", agent(index))
     })?;
