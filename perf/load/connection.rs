@@ -134,6 +134,7 @@ impl Connection {
         let (wire, wrapping) = match target.transport {
             Transport::WebSocket => (Wire::Upgrade, Wrapping::frames(number)),
             Transport::Http => (Wire::Responses, Wrapping::Post(Head::new(target))),
+            Transport::Rest => (Wire::Responses, Wrapping::None),
             Transport::Tcp => (Wire::Lines, Wrapping::Line),
         };
         let mut out = Outbox::new(wrapping);

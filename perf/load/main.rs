@@ -13,6 +13,7 @@
     reason = "a command line tool"
 )]
 
+mod call;
 mod connection;
 mod delivery;
 mod echo;
@@ -25,17 +26,24 @@ mod jsonrpc;
 mod latency;
 mod limits;
 mod memory;
+mod message;
+mod mix;
 mod outbox;
 mod own_cpu;
 mod poller;
+mod random;
 mod rate;
 mod recall;
 mod remember;
 mod report;
+mod request;
+mod rest;
 mod soak;
 mod sources;
 mod storm;
+mod tally;
 mod target;
+mod template;
 mod traffic;
 
 use std::process::ExitCode;
