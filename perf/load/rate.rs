@@ -57,6 +57,9 @@ pub(crate) struct Arguments {
     /// Length of the measured window
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
+    /// Ends after so many requests, all of which have to be sent in time
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    requests: Option<u64>,
     /// Load before the window
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(0..=60_000))]
     warmup_ms: u64,
@@ -140,6 +143,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let pace = arguments.rate.map_or(Pace::Closed, Pace::at);
     let mut traffic = Traffic::new(mix, pace, connections, arguments.pipeline);
     traffic.refusal.clone_from(&arguments.refusal);
+    traffic.requests_max = arguments.requests.unwrap_or(u64::MAX);
     let server = arguments.server_pid.map(CpuClock::of).transpose()?;
 
     let now = Instant::now();
@@ -147,7 +151,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     fleet.drive(Duration::from_millis(arguments.warmup_ms), &mut traffic)?;
     traffic.measure_from(Instant::now());
     let (watch, server_before) = (Stopwatch::start()?, cpu(server)?);
-    fleet.drive(Duration::from_secs(arguments.seconds), &mut traffic)?;
+    if !traffic.is_done() {
+        fleet.drive(Duration::from_secs(arguments.seconds), &mut traffic)?;
+    }
     let (elapsed, own) = (watch.elapsed(), watch.read()?);
     let served = cpu(server)? - server_before;
     traffic.stop(&mut fleet)?;

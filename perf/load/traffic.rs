@@ -75,8 +75,9 @@ pub(crate) struct Traffic {
     connections: usize,
     pipeline: usize,
     slots: Vec<Slot>,
-    /// Requests so far.
+    /// Requests so far, and how many are to be.
     requests: u64,
+    pub(crate) requests_max: u64,
     stopping: bool,
     /// Requests without an answer, in flight or waiting for their slot.
     unanswered: u64,
@@ -116,6 +117,7 @@ impl Traffic {
             pipeline,
             slots,
             requests: 0,
+            requests_max: u64::MAX,
             stopping: false,
             unanswered: 0,
             since: Instant::now(),
@@ -130,6 +132,9 @@ impl Traffic {
             Pace::Open(schedule) => schedule.start = now,
             Pace::Closed => {
                 for slot in index * self.pipeline..(index + 1) * self.pipeline {
+                    if self.ends() {
+                        return;
+                    }
                     self.unanswered += 1;
                     self.send(slot, now, out);
                 }
@@ -161,8 +166,9 @@ impl Traffic {
         };
         self.count(place, due, outcome, answer, now);
         self.slots[place].id += self.pipeline as u64;
+        let ends = self.ends();
         let next = match &mut self.pace {
-            Pace::Closed => (!self.stopping).then_some(now),
+            Pace::Closed => (!ends).then_some(now),
             Pace::Open(schedule) => {
                 self.unanswered -= 1;
                 let next = schedule.waiting[index].pop_front();
@@ -177,6 +183,20 @@ impl Traffic {
             None if matches!(self.pace, Pace::Closed) => self.unanswered -= 1,
             None => {}
         }
+    }
+
+    /// Whether no further request begins.
+    fn ends(&self) -> bool {
+        let begun = match &self.pace {
+            Pace::Closed => self.requests,
+            Pace::Open(schedule) => schedule.next,
+        };
+        self.stopping || begun >= self.requests_max
+    }
+
+    /// Whether nothing is left to send or to wait for.
+    pub(crate) fn is_done(&self) -> bool {
+        self.ends() && self.unanswered == 0
     }
 
     /// The id of the request that this answers, and how; none if it answers none.
@@ -258,6 +278,11 @@ impl Traffic {
         if self.unanswered > 0 {
             fleet.drive(Duration::from_secs(DRAIN_SECONDS_MAX), self)?;
         }
+        let (sent, wanted) = (self.requests, self.requests_max);
+        if wanted < u64::MAX && sent < wanted {
+            self.faults
+                .add(|| format!("{sent} of {wanted} requests were sent in time"));
+        }
         if self.unanswered > 0 {
             let missing = self.unanswered;
             self.faults
@@ -284,12 +309,12 @@ impl Driver for Traffic {
             Event::Closed(reason) => self.faults.add(|| format!("connection {index}: {reason}")),
             Event::Open | Event::Accepted => {}
         }
-        self.stopping && self.unanswered == 0
+        self.is_done()
     }
 
     fn next_due(&self) -> Option<(usize, Instant)> {
         match &self.pace {
-            Pace::Open(schedule) if !self.stopping => {
+            Pace::Open(schedule) if !self.ends() => {
                 let index = schedule.next % self.connections as u64;
                 Some((index as usize, schedule.due()))
             }
