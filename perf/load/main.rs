@@ -59,7 +59,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Scenario {
-    /// The same request again and again: a fixed number in flight, or at a fixed rate
+    /// A request again and again, or a mix of them: a fixed number in flight, or at a fixed rate
     Rate(rate::Arguments),
     /// Connections that have initialized and then say nothing: what each costs in memory
     Idle(idle::Arguments),
