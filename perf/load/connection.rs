@@ -47,8 +47,8 @@ impl Dial {
         sources: Sources::ONE,
     };
 
-    /// The same from these addresses, if the server can be reached from there.
-    pub(crate) fn from_sources(self, sources: Sources, target: &Target) -> anyhow::Result<Self> {
+    /// The same, from these addresses if the server can be reached from there.
+    pub(crate) fn with_sources(self, sources: Sources, target: &Target) -> anyhow::Result<Self> {
         sources.check(target)?;
         Ok(Self { sources, ..self })
     }

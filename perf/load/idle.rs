@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
-use tmws::net::cpu_clock::CpuClock;
 
 use crate::connection::{Dial, Event};
 use crate::fleet::Fleet;
@@ -18,6 +17,7 @@ use crate::limits;
 use crate::memory::Memory;
 use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report::{self, Faults};
+use crate::server_cpu::ServerCpu;
 use crate::sources::Sources;
 use crate::target::Target;
 
@@ -68,12 +68,12 @@ const WAVE: usize = 250;
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let connections = arguments.connections as usize;
     let pid = arguments.server_pid;
-    let dial = Dial::MCP.from_sources(arguments.sources, &arguments.url)?;
+    let dial = Dial::MCP.with_sources(arguments.sources, &arguments.url)?;
     let mut fleet = Fleet::dialled(connections, dial)?;
     let mut faults = Faults::default();
 
     let before = Memory::of(pid)?;
-    let server = CpuClock::of(pid)?;
+    let server = ServerCpu::of(pid)?;
     let (watch, cpu) = (Stopwatch::start()?, server.nanoseconds()?);
     open(&mut fleet, &arguments.url, connections / 2)?;
     let (mut opening, mut opening_cpu) = (watch.elapsed(), server.nanoseconds()? - cpu);

@@ -38,6 +38,7 @@ mod remember;
 mod report;
 mod request;
 mod rest;
+mod server_cpu;
 mod soak;
 mod sources;
 mod storm;

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
-use tmws::net::cpu_clock::CpuClock;
 
 use crate::connection::{Dial, Event};
 use crate::fleet::Fleet;
@@ -22,6 +21,7 @@ use crate::limits;
 use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report::{self, Faults, rounded};
 use crate::request::What;
+use crate::server_cpu::ServerCpu;
 use crate::sources::Sources;
 use crate::tally::Figures;
 use crate::target::{Target, Transport};
@@ -123,7 +123,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let mix = arguments.what.mix(&target, arguments.expect.as_deref())?;
     let mix = mix.seeded(arguments.seed, arguments.distinct);
     let request_bytes = mix.request_bytes();
-    let dial = Dial::MCP.from_sources(arguments.sources, &arguments.url)?;
+    let dial = Dial::MCP.with_sources(arguments.sources, &arguments.url)?;
     let mut fleet = Fleet::dialled(connections, dial)?;
     let offer = if arguments.deflate {
         inflate::OFFER
@@ -144,7 +144,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let mut traffic = Traffic::new(mix, pace, connections, arguments.pipeline);
     traffic.refusal.clone_from(&arguments.refusal);
     traffic.requests_max = arguments.requests.unwrap_or(u64::MAX);
-    let server = arguments.server_pid.map(CpuClock::of).transpose()?;
+    let server = arguments.server_pid.map(ServerCpu::of).transpose()?;
 
     let now = Instant::now();
     fleet.each(|index, out| traffic.begin(index, out, now))?;
@@ -243,7 +243,7 @@ fn initialize(fleet: &mut Fleet, transport: Transport) -> anyhow::Result<()> {
 }
 
 /// CPU time of the server, if it is known.
-fn cpu(server: Option<CpuClock>) -> anyhow::Result<u64> {
-    let nanoseconds = server.map(CpuClock::nanoseconds).transpose()?;
+fn cpu(server: Option<ServerCpu>) -> anyhow::Result<u64> {
+    let nanoseconds = server.map(ServerCpu::nanoseconds).transpose()?;
     Ok(nanoseconds.unwrap_or(0))
 }

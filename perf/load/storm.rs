@@ -9,7 +9,6 @@ use clap::Args;
 use serde::Deserialize;
 use serde::Serialize;
 use serde_json::json;
-use tmws::net::cpu_clock::CpuClock;
 
 use crate::connection::{Dial, Event};
 use crate::fleet::Fleet;
@@ -19,6 +18,7 @@ use crate::limits;
 use crate::outbox::Outbox;
 use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report::{self, Faults};
+use crate::server_cpu::ServerCpu;
 use crate::sources::Sources;
 use crate::target::Target;
 
@@ -73,13 +73,13 @@ const CLOSE_SECONDS_MAX: u64 = 10;
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let clients = arguments.clients as usize;
-    let dial = Dial::MCP.from_sources(arguments.sources, &arguments.url)?;
+    let dial = Dial::MCP.with_sources(arguments.sources, &arguments.url)?;
     let mut fleet = Fleet::dialled(clients, dial)?;
     fleet.open(&arguments.url, clients, |index| {
         format!("X-Agent-ID: {}\r\n", agent(index))
     })?;
-    let server = arguments.server_pid.map(CpuClock::of).transpose()?;
-    let server_cpu = || server.map(CpuClock::nanoseconds).transpose();
+    let server = arguments.server_pid.map(ServerCpu::of).transpose()?;
+    let server_cpu = || server.map(ServerCpu::nanoseconds).transpose();
 
     let cpu_before = server_cpu()?;
     let watch = Stopwatch::start()?;

@@ -19,6 +19,7 @@ use crate::connection::{Dial, Event};
 use crate::fleet::Fleet;
 use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report::{self, Faults, rounded};
+use crate::server_cpu::ServerCpu;
 use crate::target::{Target, Transport};
 
 #[derive(Args)]
@@ -93,7 +94,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
 
     let mut crowd = Crowd {
         arguments,
-        server: CpuClock::of(arguments.server_pid)?,
+        server: ServerCpu::of(arguments.server_pid)?,
         sent: 0,
         frame_bytes: 0,
     };
@@ -130,7 +131,7 @@ const STILL_NS: u64 = 100_000;
 const STILL_STEPS: u32 = 20;
 
 /// Waits until a process has nothing to do any more; its CPU time then.
-pub(super) fn until_quiet(server: &CpuClock) -> anyhow::Result<u64> {
+pub(super) fn until_quiet(server: &ServerCpu) -> anyhow::Result<u64> {
     let deadline = Instant::now() + Duration::from_secs(ROUND_SECONDS_MAX);
     let (mut still, mut latest) = (0, server.nanoseconds()?);
     while still < STILL_STEPS {
@@ -165,7 +166,7 @@ pub(super) fn quiet(fleet: &mut Fleet, time: Duration, faults: &mut Faults) -> a
 
 struct Crowd<'a> {
     arguments: &'a Arguments,
-    server: CpuClock,
+    server: ServerCpu,
     /// Broadcasts so far; the latest place of every session.
     sent: u64,
     /// Of the latest delivery.

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
-use tmws::net::cpu_clock::CpuClock;
 
 use super::peer;
 use crate::connection::{Dial, Event};
@@ -19,6 +18,7 @@ use crate::memory::Memory;
 use crate::outbox::Outbox;
 use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report::{self, Faults, rounded};
+use crate::server_cpu::ServerCpu;
 use crate::target::Target;
 
 #[derive(Args)]
@@ -108,7 +108,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     })?;
 
     let connected = Memory::of(arguments.server_pid)?;
-    let server = CpuClock::of(arguments.server_pid)?;
+    let server = ServerCpu::of(arguments.server_pid)?;
     let cpu = server.nanoseconds()?;
     let watch = Stopwatch::start()?;
     report::print(&json!({"phase": "flood"}))?;

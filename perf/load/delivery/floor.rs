@@ -1,13 +1,13 @@
 //! The floor of `load fanout`: the same bytes to as many plain TCP connections.
 
 use serde::Serialize;
-use tmws::net::cpu_clock::CpuClock;
 
 use super::fanout::{Arguments, CLOSE_SECONDS_MAX, PAUSE, ROUND_SECONDS_MAX, quiet, until_quiet};
 use crate::connection::{Dial, Event};
 use crate::fleet::Fleet;
 use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report::{self, Faults, rounded};
+use crate::server_cpu::ServerCpu;
 
 #[derive(Serialize)]
 struct Report {
@@ -23,7 +23,7 @@ struct Report {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let sessions = arguments.sessions as usize;
-    let server = CpuClock::of(arguments.server_pid)?;
+    let server = ServerCpu::of(arguments.server_pid)?;
     let mut fleet = Fleet::dialled(sessions + 1, Dial::PEER)?;
     fleet.open(&arguments.url, sessions + 1, |_| String::new())?;
     let mut faults = Faults::default();

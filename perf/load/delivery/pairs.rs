@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
-use tmws::net::cpu_clock::CpuClock;
 
 use super::peer;
 use crate::connection::{Dial, Event};
@@ -15,6 +14,7 @@ use crate::latency::{Latencies, Summary};
 use crate::outbox::Outbox;
 use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report::{self, Faults, rounded};
+use crate::server_cpu::ServerCpu;
 use crate::target::Target;
 
 #[derive(Args)]
@@ -87,7 +87,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         false
     })?;
 
-    let server = CpuClock::of(arguments.server_pid)?;
+    let server = ServerCpu::of(arguments.server_pid)?;
     let (cpu_before, watch) = (server.nanoseconds()?, Stopwatch::start()?);
     let start = Instant::now();
     let deadline = start + Duration::from_secs(arguments.seconds_max);

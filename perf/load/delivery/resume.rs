@@ -9,7 +9,6 @@ use anyhow::Context;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tmws::net::cpu_clock::CpuClock;
 
 use super::hold::{self, Held};
 use super::peer::{self, Welcome};
@@ -19,6 +18,7 @@ use crate::jsonrpc::{self, FIRST_ID};
 use crate::outbox::Outbox;
 use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report::{self, Faults, rounded};
+use crate::server_cpu::ServerCpu;
 use crate::target::Target;
 
 #[derive(Args)]
@@ -71,7 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let text = fs::read(&arguments.file).context("the file of held sessions")?;
     let held: Held = serde_json::from_slice(&text)?;
     let sessions = held.sessions.len();
-    let server = CpuClock::of(arguments.server_pid)?;
+    let server = ServerCpu::of(arguments.server_pid)?;
     let watch = Stopwatch::start()?;
     let mut marks = vec![(server.nanoseconds()?, Instant::now())];
     let mut mark = || -> anyhow::Result<()> {
