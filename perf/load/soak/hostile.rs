@@ -62,6 +62,8 @@ const ANSWER_SECONDS_MAX: Duration = Duration::from_secs(10);
 /// machine may be busy.
 const GRACE: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: usize = 64 << 10;
+/// Before requests are begun again after an error: a server that is gone refuses at once.
+const PAUSE: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     limits::open_files_at_least(arguments.halves as usize + 128)?;
@@ -101,14 +103,17 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         let (report, host) = (&report, &host);
         scope.spawn(move || {
             while arguments.halves > 0 && Instant::now() < end {
-                let done = halves(arguments, host, end);
-                let mut report = report.lock();
-                match done {
+                match halves(arguments, host, end) {
                     Ok((ended, given_up)) => {
+                        let mut report = report.lock();
                         report.halves_ended += ended;
                         report.halves_given_up += given_up;
                     }
-                    Err(error) => report.faults.add(|| format!("half a head: {error:#}")),
+                    Err(error) => {
+                        let example = || format!("half a head: {error:#}");
+                        report.lock().faults.add(example);
+                        thread::sleep(PAUSE);
+                    }
                 }
             }
         });
