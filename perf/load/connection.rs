@@ -8,6 +8,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::http::Head;
 use crate::outbox::{Outbox, Wrapping};
+use crate::sources::{self, Sources};
 use crate::target::{Target, Transport};
 use crate::{frame, http, inflate};
 
@@ -27,6 +28,8 @@ pub(crate) struct Dial {
     pub(crate) protocol: &'static str,
     /// Bytes that the kernel takes for a connection before it is read; none leaves that to the kernel.
     pub(crate) receive_bytes: Option<usize>,
+    /// Where they come from.
+    pub(crate) sources: Sources,
 }
 
 impl Dial {
@@ -34,22 +37,35 @@ impl Dial {
     pub(crate) const MCP: Self = Self {
         protocol: "mcp",
         receive_bytes: None,
+        sources: Sources::ONE,
     };
 
     /// A client that takes deliveries.
     pub(crate) const PEER: Self = Self {
         protocol: "tmws.v1",
         receive_bytes: None,
+        sources: Sources::ONE,
     };
 
-    fn connect(self, target: &Target) -> io::Result<TcpStream> {
+    /// The same, from these addresses if the server can be reached from there.
+    pub(crate) fn with_sources(self, sources: Sources, target: &Target) -> anyhow::Result<Self> {
+        sources.check(target)?;
+        Ok(Self { sources, ..self })
+    }
+
+    fn connect(self, target: &Target, number: u32) -> io::Result<TcpStream> {
         let address = target.address;
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         if let Some(bytes) = self.receive_bytes {
             // Only before it connects: the window that TCP offers follows from it.
             socket.set_recv_buffer_size(bytes)?;
         }
-        socket.connect_timeout(&address.into(), CONNECT_SECONDS_MAX)?;
+        if let Some(source) = self.sources.address(number) {
+            socket.bind(&source.into()).map_err(sources::explained)?;
+        }
+        socket
+            .connect_timeout(&address.into(), CONNECT_SECONDS_MAX)
+            .map_err(sources::explained)?;
         Ok(socket.into())
     }
 }
@@ -102,16 +118,23 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects and queues the request head; `headers` are whole lines.
-    pub(crate) fn begin(dial: Dial, target: &Target, headers: &str, seed: u32) -> io::Result<Self> {
+    /// Connects and queues the request head; `headers` are whole lines. The number of a connection tells its
+    /// source and its masks.
+    pub(crate) fn begin(
+        dial: Dial,
+        target: &Target,
+        headers: &str,
+        number: u32,
+    ) -> io::Result<Self> {
         let Target { address, path, .. } = target;
         let Dial { protocol, .. } = dial;
-        let stream = dial.connect(target)?;
+        let stream = dial.connect(target, number)?;
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
         let (wire, wrapping) = match target.transport {
-            Transport::WebSocket => (Wire::Upgrade, Wrapping::frames(seed)),
+            Transport::WebSocket => (Wire::Upgrade, Wrapping::frames(number)),
             Transport::Http => (Wire::Responses, Wrapping::Post(Head::new(target))),
+            Transport::Rest => (Wire::Responses, Wrapping::None),
             Transport::Tcp => (Wire::Lines, Wrapping::Line),
         };
         let mut out = Outbox::new(wrapping);

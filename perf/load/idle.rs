@@ -9,13 +9,16 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
-use tmws::net::cpu_clock::CpuClock;
 
-use crate::connection::Event;
+use crate::connection::{Dial, Event};
 use crate::fleet::Fleet;
 use crate::jsonrpc;
+use crate::limits;
 use crate::memory::Memory;
+use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report::{self, Faults};
+use crate::server_cpu::ServerCpu;
+use crate::sources::Sources;
 use crate::target::Target;
 
 #[derive(Args)]
@@ -23,8 +26,10 @@ pub(crate) struct Arguments {
     /// ws://127.0.0.1:PORT/PATH
     #[arg(long)]
     url: Target,
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..=20_000))]
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..=limits::CONNECTIONS_MAX))]
     connections: u32,
+    #[command(flatten)]
+    sources: Sources,
     /// Process whose memory is read
     #[arg(long)]
     server_pid: u32,
@@ -42,6 +47,9 @@ struct Report {
     open_and_initialize_seconds: f64,
     /// Server CPU of a connection's upgrade and `initialize`.
     open_server_cpu_us: f64,
+    /// While connections were opened.
+    #[serde(flatten)]
+    own: OwnCpu,
     before: Memory,
     half: Memory,
     all: Memory,
@@ -60,19 +68,22 @@ const WAVE: usize = 250;
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let connections = arguments.connections as usize;
     let pid = arguments.server_pid;
-    let mut fleet = Fleet::new(connections)?;
+    let dial = Dial::MCP.with_sources(arguments.sources, &arguments.url)?;
+    let mut fleet = Fleet::dialled(connections, dial)?;
     let mut faults = Faults::default();
 
     let before = Memory::of(pid)?;
-    let server = CpuClock::of(pid)?;
-    let (start, cpu) = (Instant::now(), server.nanoseconds()?);
+    let server = ServerCpu::of(pid)?;
+    let (watch, cpu) = (Stopwatch::start()?, server.nanoseconds()?);
     open(&mut fleet, &arguments.url, connections / 2)?;
-    let (mut opening, mut opening_cpu) = (start.elapsed(), server.nanoseconds()? - cpu);
+    let (mut opening, mut opening_cpu) = (watch.elapsed(), server.nanoseconds()? - cpu);
+    let own = watch.read()?;
     let half = settled(&mut fleet, pid, &mut faults)?;
-    let (start, cpu) = (Instant::now(), server.nanoseconds()?);
+    let (watch, cpu) = (Stopwatch::start()?, server.nanoseconds()?);
     open(&mut fleet, &arguments.url, connections)?;
-    opening += start.elapsed();
+    opening += watch.elapsed();
     opening_cpu += server.nanoseconds()? - cpu;
+    let own = own + watch.read()?;
     let all = settled(&mut fleet, pid, &mut faults)?;
     let pings_answered = ping(&mut fleet, &mut faults)?;
     fleet.close(WAVE_SECONDS_MAX)?;
@@ -82,6 +93,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     if pings_answered < connections {
         faults.add(|| format!("{} connections are dead", connections - pings_answered));
     }
+    let good = faults.none();
     report::print(&Report {
         connections,
         rss_bytes_per_connection: per(all.rss_bytes, before.rss_bytes, connections),
@@ -93,13 +105,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         rss_bytes_per_further_connection: per(all.rss_bytes, half.rss_bytes, further),
         open_and_initialize_seconds: report::rounded(opening.as_secs_f64()),
         open_server_cpu_us: report::rounded(opening_cpu as f64 / 1e3 / connections as f64),
+        own,
         before,
         half,
         all,
         pings_answered,
         faults,
     })?;
-    Ok(pings_answered == connections)
+    Ok(good)
 }
 
 /// Opens connections up to `count` in all, wave by wave, and initializes each.
@@ -108,11 +121,9 @@ fn open(fleet: &mut Fleet, target: &Target, count: usize) -> anyhow::Result<()> 
         let first = fleet.alive();
         let end = count.min(first + WAVE);
         fleet.open(target, end, |_| String::new())?;
-        fleet.each(|index, out| {
-            if index >= first {
-                out.text(jsonrpc::INITIALIZE);
-            }
-        })?;
+        for index in first..end {
+            fleet.write(index, |out| out.text(jsonrpc::INITIALIZE))?;
+        }
         let mut initialized = first;
         let mut failure = None;
         fleet.run_until(WAVE_SECONDS_MAX, |index, event, out, _| {

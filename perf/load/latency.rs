@@ -45,6 +45,15 @@ impl Latencies {
         *self = Self::new();
     }
 
+    /// Takes in what others have recorded.
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
+            *count += more;
+        }
+        self.count += other.count;
+        self.max = self.max.max(other.max);
+    }
+
     pub(crate) fn summary(&self) -> Summary {
         let microseconds = |nanoseconds: u64| (nanoseconds as f64 / 10.0).round() / 100.0;
         Summary {

@@ -1,8 +1,12 @@
-//! The limit of open files of this process.
+//! How many connections this process may have.
 
 use std::io;
 
 use anyhow::bail;
+
+/// Connections of one load: 100,000 agents and some to spare. More than one address has ports for needs
+/// [`Sources`](crate::sources::Sources).
+pub(crate) const CONNECTIONS_MAX: i64 = 110_000;
 
 /// Raises the soft limit as far as the hard one allows, if it must.
 pub(crate) fn open_files_at_least(needed: usize) -> anyhow::Result<()> {

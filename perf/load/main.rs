@@ -13,6 +13,7 @@
     reason = "a command line tool"
 )]
 
+mod call;
 mod connection;
 mod delivery;
 mod echo;
@@ -25,15 +26,25 @@ mod jsonrpc;
 mod latency;
 mod limits;
 mod memory;
+mod message;
+mod mix;
 mod outbox;
+mod own_cpu;
 mod poller;
+mod random;
 mod rate;
 mod recall;
 mod remember;
 mod report;
+mod request;
+mod rest;
+mod server_cpu;
 mod soak;
+mod sources;
 mod storm;
+mod tally;
 mod target;
+mod template;
 mod traffic;
 
 use std::process::ExitCode;
@@ -49,7 +60,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Scenario {
-    /// The same request again and again: a fixed number in flight, or at a fixed rate
+    /// A request again and again, or a mix of them: a fixed number in flight, or at a fixed rate
     Rate(rate::Arguments),
     /// Connections that have initialized and then say nothing: what each costs in memory
     Idle(idle::Arguments),
@@ -101,6 +112,8 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("load: {error:#}");
+            // Whoever reads reports finds one of a run that broke off as well.
+            report::print(&report::Faults::of(&error)).ok();
             ExitCode::FAILURE
         }
     }

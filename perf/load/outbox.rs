@@ -13,6 +13,8 @@ pub(crate) enum Wrapping {
     Frame(u32),
     /// A POST.
     Post(Head),
+    /// As it is: a whole request.
+    None,
     /// A line, for an echo of bytes.
     Line,
 }
@@ -45,6 +47,7 @@ impl Outbox {
         match &self.wrapping {
             Wrapping::Frame(_) => self.frame(frame::TEXT, message),
             Wrapping::Post(head) => head.write(&mut self.bytes, message),
+            Wrapping::None => self.bytes.extend_from_slice(message),
             Wrapping::Line => {
                 self.bytes.extend_from_slice(message);
                 self.bytes.push(b'\n');

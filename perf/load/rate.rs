@@ -1,34 +1,41 @@
-//! `load rate`: the same request again and again, every answer checked.
+//! `load rate`: a request again and again, or several by their weights, every answer checked.
 //!
 //! Without `--rate` the loop is closed: every connection keeps the same number of requests in flight.
 //! With it the loop is open: requests have times, whatever becomes of those before them, and a
 //! latency counts from the time when its request should have left, so a server that stalls is
 //! charged for all that it kept waiting.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
+use anyhow::bail;
+use clap::Args;
 use serde::Serialize;
-use tmws::net::cpu_clock::CpuClock;
 
-use crate::connection::Event;
+use crate::connection::{Dial, Event};
 use crate::fleet::Fleet;
 use crate::inflate;
-use crate::jsonrpc::{self, Template};
+use crate::jsonrpc;
 use crate::latency::Summary;
+use crate::limits;
+use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report::{self, Faults, rounded};
+use crate::request::What;
+use crate::server_cpu::ServerCpu;
+use crate::sources::Sources;
+use crate::tally::Figures;
 use crate::target::{Target, Transport};
-use crate::traffic::{Judge, Pace, Traffic};
+use crate::traffic::{Pace, Traffic};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// ws://, http:// or tcp://127.0.0.1:PORT/PATH
     #[arg(long)]
     url: Target,
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=limits::CONNECTIONS_MAX))]
     connections: u32,
+    #[command(flatten)]
+    sources: Sources,
     /// Requests in flight on each connection, at most this many with --rate
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_024))]
     pipeline: u32,
@@ -38,8 +45,11 @@ pub(crate) struct Arguments {
     /// Takes compressed answers (permessage-deflate)
     #[arg(long)]
     deflate: bool,
-    /// What every answer has to hold
+    /// Every connection is an agent of its own, load-0, load-1 and so on
     #[arg(long)]
+    agents: bool,
+    /// What every answer has to hold; $NUMBER in it is that of the request
+    #[arg(long, conflicts_with = "mix")]
     expect: Option<String>,
     /// The data.code of an error that counts as refused, not as wrong
     #[arg(long)]
@@ -47,9 +57,18 @@ pub(crate) struct Arguments {
     /// Length of the measured window
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
+    /// Ends after so many requests, all of which have to be sent in time
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    requests: Option<u64>,
     /// Load before the window
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(0..=60_000))]
     warmup_ms: u64,
+    /// Other numbers in requests, and another order of the messages of a mix
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Numbers repeat after so many requests
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    distinct: Option<u64>,
     /// Process whose CPU time is divided by the messages
     #[arg(long)]
     server_pid: Option<u32>,
@@ -57,53 +76,12 @@ pub(crate) struct Arguments {
     what: What,
 }
 
-/// What is sent.
-#[derive(Args)]
-#[group(required = true, multiple = false)]
-struct What {
-    /// A JSON-RPC request from a file, with $ID in the place of its id
-    #[arg(long)]
-    message: Option<PathBuf>,
-    /// A request of this tool
-    #[arg(long)]
-    call: Option<Call>,
-    /// Text of this many bytes, which the server sends back
-    #[arg(long, value_parser = clap::value_parser!(u32).range(16..=65_536))]
-    echo: Option<u32>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Call {
-    /// tools/call of health_check
-    Health,
-    /// ping
-    Ping,
-    /// tools/list
-    List,
-    /// server/discover of the modern era
-    Discover,
-}
-
-impl Call {
-    fn template(self) -> &'static str {
-        match self {
-            Self::Health => {
-                r#"{"jsonrpc":"2.0","id":$ID,"method":"tools/call","params":{"name":"health_check","arguments":{}}}"#
-            }
-            Self::Ping => r#"{"jsonrpc":"2.0","id":$ID,"method":"ping"}"#,
-            Self::List => r#"{"jsonrpc":"2.0","id":$ID,"method":"tools/list"}"#,
-            Self::Discover => {
-                r#"{"jsonrpc":"2.0","id":$ID,"method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#
-            }
-        }
-    }
-}
-
 #[derive(Serialize)]
 struct Report {
     connections: u32,
     pipeline: u32,
-    request_bytes: usize,
+    /// The mean if there are several messages.
+    request_bytes: u64,
     answer_bytes: u64,
     messages: u64,
     /// Answered with the refusal; latencies are of these too.
@@ -113,14 +91,17 @@ struct Report {
     /// None without --server-pid.
     server_cpu_ns_per_message: Option<f64>,
     own_cpu_ns_per_message: f64,
-    /// Share of the window in which a core was busy with the server, and with the load: near 1 the
-    /// load is what is measured.
+    /// Share of the window in which a core was busy with the server.
     server_cpu_share: Option<f64>,
-    own_cpu_share: f64,
+    #[serde(flatten)]
+    own: OwnCpu,
     /// Requests a second that were asked for.
     rate: Option<u32>,
     /// How late requests left behind their times.
     late_p99_us: Option<f64>,
+    /// By name, with --mix.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    mix: BTreeMap<String, Figures>,
     #[serde(flatten)]
     latency: Summary,
     #[serde(flatten)]
@@ -134,63 +115,73 @@ const SCHEDULED_MAX: u64 = 20_000_000;
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let connections = arguments.connections as usize;
-    let transport = arguments.url.transport;
-    let echo = arguments.what.echo.is_some();
     check(arguments)?;
-    let mut fleet = Fleet::new(connections)?;
+    let mut target = arguments.url.clone();
+    if arguments.what.is_rest() {
+        target.transport = Transport::Rest;
+    }
+    let mix = arguments.what.mix(&target, arguments.expect.as_deref())?;
+    let mix = mix.seeded(arguments.seed, arguments.distinct);
+    let request_bytes = mix.request_bytes();
+    let dial = Dial::MCP.with_sources(arguments.sources, &arguments.url)?;
+    let mut fleet = Fleet::dialled(connections, dial)?;
     let offer = if arguments.deflate {
         inflate::OFFER
     } else {
         ""
     };
-    fleet.open(&arguments.url, connections, |_| offer.to_owned())?;
-    // The modern era has no handshake.
-    if !echo && !matches!(arguments.what.call, Some(Call::Discover)) {
-        initialize(&mut fleet, transport)?;
+    fleet.open(&target, connections, |index| {
+        if arguments.agents {
+            format!("{offer}X-Agent-ID: load-{index}\r\n")
+        } else {
+            offer.to_owned()
+        }
+    })?;
+    if arguments.what.needs_initialize() {
+        initialize(&mut fleet, target.transport)?;
     }
-    let template = template(&arguments.what)?;
-    let request_bytes = template.len();
-    let judge = if echo {
-        Judge::Echo
-    } else {
-        Judge::result(arguments.expect.as_deref())
-    };
     let pace = arguments.rate.map_or(Pace::Closed, Pace::at);
-    let mut traffic = Traffic::new(template, judge, pace, connections, arguments.pipeline);
+    let mut traffic = Traffic::new(mix, pace, connections, arguments.pipeline);
     traffic.refusal.clone_from(&arguments.refusal);
-    let server = arguments.server_pid.map(CpuClock::of).transpose()?;
+    traffic.requests_max = arguments.requests.unwrap_or(u64::MAX);
+    let server = arguments.server_pid.map(ServerCpu::of).transpose()?;
 
     let now = Instant::now();
     fleet.each(|index, out| traffic.begin(index, out, now))?;
     fleet.drive(Duration::from_millis(arguments.warmup_ms), &mut traffic)?;
     traffic.measure_from(Instant::now());
-    let before = Instant::now();
-    let (own_before, server_before) = cpu(server.as_ref())?;
-    fleet.drive(Duration::from_secs(arguments.seconds), &mut traffic)?;
-    let elapsed = before.elapsed();
-    let (own_after, server_after) = cpu(server.as_ref())?;
+    let (watch, server_before) = (Stopwatch::start()?, cpu(server)?);
+    if !traffic.is_done() {
+        fleet.drive(Duration::from_secs(arguments.seconds), &mut traffic)?;
+    }
+    let (elapsed, own) = (watch.elapsed(), watch.read()?);
+    let served = cpu(server)? - server_before;
     traffic.stop(&mut fleet)?;
 
-    let (messages, seconds) = (traffic.messages, elapsed.as_secs_f64());
+    let total = traffic.total();
+    let (messages, seconds) = (total.answers, elapsed.as_secs_f64());
+    let by_name = traffic
+        .tallies()
+        .map(|(name, tally)| (name.to_owned(), tally.figures()));
     let per_message = |nanoseconds: u64| rounded(nanoseconds as f64 / messages.max(1) as f64);
     let share = |nanoseconds: u64| rounded(nanoseconds as f64 / elapsed.as_nanos() as f64);
-    let (own, served) = (own_after - own_before, server_after - server_before);
     let report = Report {
         connections: arguments.connections,
         pipeline: arguments.pipeline,
         request_bytes,
-        answer_bytes: traffic.answer_bytes / messages.max(1),
+        answer_bytes: total.answer_bytes / (messages + total.refused).max(1),
         messages,
-        refused: traffic.refused,
+        refused: total.refused,
         seconds: rounded(seconds),
         messages_per_second: (messages as f64 / seconds).round(),
-        server_cpu_ns_per_message: server.as_ref().map(|_| per_message(served)),
-        own_cpu_ns_per_message: per_message(own),
-        server_cpu_share: server.as_ref().map(|_| share(served)),
-        own_cpu_share: share(own),
+        server_cpu_ns_per_message: server.map(|_| per_message(served)),
+        own_cpu_ns_per_message: per_message(own.nanoseconds),
+        server_cpu_share: server.map(|_| share(served)),
+        own,
         rate: arguments.rate,
         late_p99_us: traffic.late().map(|late| late.p99_us),
-        latency: traffic.latencies.summary(),
+        mix: by_name.filter(|_| arguments.what.is_mix()).collect(),
+        latency: total.latencies.summary(),
         faults: traffic.faults,
     };
     report::print(&report)?;
@@ -200,14 +191,18 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
 /// Refuses what does not go together.
 fn check(arguments: &Arguments) -> anyhow::Result<()> {
     let transport = arguments.url.transport;
-    if transport == Transport::Http && arguments.pipeline > 1 {
+    let is_http = transport == Transport::Http;
+    if is_http && arguments.pipeline > 1 {
         bail!("over HTTP each connection has one request in flight");
     }
-    if transport == Transport::Tcp && arguments.what.echo.is_none() {
+    if transport == Transport::Tcp && !arguments.what.is_echo() {
         bail!("over TCP there is nothing but an echo");
     }
-    if arguments.deflate && transport != Transport::WebSocket {
-        bail!("only a WebSocket knows permessage-deflate");
+    if arguments.what.is_rest() && !is_http {
+        bail!("--rest needs an address http://");
+    }
+    if (arguments.deflate || arguments.agents) && transport != Transport::WebSocket {
+        bail!("--deflate and --agents are said in the head of a WebSocket");
     }
     let seconds = arguments.seconds + arguments.warmup_ms / 1_000;
     let rate = arguments.rate.unwrap_or_default();
@@ -215,18 +210,6 @@ fn check(arguments: &Arguments) -> anyhow::Result<()> {
         bail!("more than {SCHEDULED_MAX} requests");
     }
     Ok(())
-}
-
-fn template(what: &What) -> anyhow::Result<Template> {
-    match (&what.message, what.call, what.echo) {
-        (Some(path), _, _) => {
-            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-            Template::new(text.trim())
-        }
-        (_, Some(call), _) => Template::new(call.template()),
-        (_, _, Some(bytes)) => Template::new(&format!("$ID{}", "x".repeat(bytes as usize - 10))),
-        _ => bail!("nothing to send"),
-    }
 }
 
 fn initialize(fleet: &mut Fleet, transport: Transport) -> anyhow::Result<()> {
@@ -259,8 +242,8 @@ fn initialize(fleet: &mut Fleet, transport: Transport) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// CPU time of the load and of the server.
-fn cpu(server: Option<&CpuClock>) -> anyhow::Result<(u64, u64)> {
-    let server = server.copied().map(CpuClock::nanoseconds).transpose()?;
-    Ok((CpuClock::OWN.nanoseconds()?, server.unwrap_or(0)))
+/// CPU time of the server, if it is known.
+fn cpu(server: Option<ServerCpu>) -> anyhow::Result<u64> {
+    let nanoseconds = server.map(ServerCpu::nanoseconds).transpose()?;
+    Ok(nanoseconds.unwrap_or(0))
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -99,8 +99,13 @@ fn recall(
     fleet.open(&arguments.url, 1, |_| String::new())?;
     fleet.each(|_, out| out.text(first))?;
     let done = fleet.run_until(arguments.seconds_max, |_, event, out, _| {
-        let Event::Text(answer) = event else {
-            return false;
+        let answer = match event {
+            Event::Text(answer) => answer,
+            Event::Closed(reason) => {
+                faults.add(|| reason);
+                return false;
+            }
+            Event::Open | Event::Accepted => return false,
         };
         match jsonrpc::result::<Page>(answer) {
             Ok((_, page)) => {
@@ -119,7 +124,7 @@ fn recall(
         false
     })?;
     if !done {
-        bail!("the server did not answer everything");
+        faults.add(|| "the server did not answer everything".to_owned());
     }
     Ok((recalled, faults))
 }

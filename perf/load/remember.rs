@@ -81,12 +81,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         })?;
     }
     memories.journal.flush()?;
+    let good = memories.faults.none();
     report::print(&Report {
         sent: memories.numbers.iter().sum(),
         acknowledged: memories.acknowledged,
         faults: memories.faults,
     })?;
-    Ok(true)
+    Ok(good)
 }
 
 struct Memories<'a> {

@@ -14,6 +14,13 @@ const EXAMPLES_MAX: usize = 5;
 const EXAMPLE_CHARS_MAX: usize = 400;
 
 impl Faults {
+    /// What ended a run before it had a report of its own.
+    pub(crate) fn of(error: &anyhow::Error) -> Self {
+        let mut faults = Self::default();
+        faults.add(|| format!("{error:#}"));
+        faults
+    }
+
     pub(crate) fn add(&mut self, example: impl FnOnce() -> String) {
         self.errors += 1;
         if self.examples.len() < EXAMPLES_MAX {

@@ -9,14 +9,17 @@ use clap::Args;
 use serde::Deserialize;
 use serde::Serialize;
 use serde_json::json;
-use tmws::net::cpu_clock::CpuClock;
 
-use crate::connection::Event;
+use crate::connection::{Dial, Event};
 use crate::fleet::Fleet;
 use crate::jsonrpc;
 use crate::latency::{Latencies, Summary};
+use crate::limits;
 use crate::outbox::Outbox;
+use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report::{self, Faults};
+use crate::server_cpu::ServerCpu;
+use crate::sources::Sources;
 use crate::target::Target;
 
 #[derive(Args)]
@@ -24,7 +27,7 @@ pub(crate) struct Arguments {
     /// ws://127.0.0.1:PORT/PATH
     #[arg(long)]
     url: Target,
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(2..=limits::CONNECTIONS_MAX))]
     clients: u32,
     /// Of each client: stores and searches in turn
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(2..=10_000))]
@@ -32,6 +35,8 @@ pub(crate) struct Arguments {
     /// Unanswered operations count as faults after this time
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds_max: u64,
+    #[command(flatten)]
+    sources: Sources,
     /// Process whose CPU time is divided by the operations
     #[arg(long)]
     server_pid: Option<u32>,
@@ -45,6 +50,8 @@ struct Report {
     seconds: f64,
     operations_per_second: f64,
     server_cpu_us_per_operation: Option<f64>,
+    #[serde(flatten)]
+    own: OwnCpu,
     store: Summary,
     search: Summary,
     #[serde(flatten)]
@@ -66,21 +73,22 @@ const CLOSE_SECONDS_MAX: u64 = 10;
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let clients = arguments.clients as usize;
-    let mut fleet = Fleet::new(clients)?;
+    let dial = Dial::MCP.with_sources(arguments.sources, &arguments.url)?;
+    let mut fleet = Fleet::dialled(clients, dial)?;
     fleet.open(&arguments.url, clients, |index| {
         format!("X-Agent-ID: {}\r\n", agent(index))
     })?;
-    let server = arguments.server_pid.map(CpuClock::of).transpose()?;
-    let server_cpu = || server.map(CpuClock::nanoseconds).transpose();
+    let server = arguments.server_pid.map(ServerCpu::of).transpose()?;
+    let server_cpu = || server.map(ServerCpu::nanoseconds).transpose();
 
     let cpu_before = server_cpu()?;
-    let start = Instant::now();
+    let watch = Stopwatch::start()?;
     let mut storm = Storm::new(clients, arguments.operations);
     fleet.each(|index, out| storm.next(index, out))?;
     fleet.run_until(arguments.seconds_max, |index, event, out, now| {
         storm.on(index, event, out, now)
     })?;
-    let elapsed = start.elapsed();
+    let (elapsed, own) = (watch.elapsed(), watch.read()?);
     let cpu_after = server_cpu()?;
     if storm.unanswered > 0 {
         let missing = storm.unanswered;
@@ -91,6 +99,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     fleet.close(CLOSE_SECONDS_MAX)?;
 
     let operations = storm.stored + storm.found;
+    let all = clients as u64 * u64::from(arguments.operations);
+    let good = storm.faults.none() && operations == all;
     report::print(&Report {
         clients,
         stored: storm.stored,
@@ -101,13 +111,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
             .zip(cpu_after)
             .map(|(before, after)| (after - before) as f64 / 1e3 / operations.max(1) as f64)
             .map(report::rounded),
+        own,
         store: storm.store_latencies.summary(),
         search: storm.search_latencies.summary(),
         faults: storm.faults,
     })
-    .map(|()| {
-        storm.unanswered == 0 && operations == (clients as u64) * u64::from(arguments.operations)
-    })
+    .map(|()| good)
 }
 
 fn agent(index: usize) -> String {
@@ -140,6 +149,8 @@ struct Storm {
 struct Client {
     /// Operations sent so far; odd after a store.
     sent: u32,
+    /// It has had its last answer, or will have none.
+    done: bool,
     at: Instant,
 }
 
@@ -147,6 +158,7 @@ impl Storm {
     fn new(clients: usize, operations: u32) -> Self {
         let client = Client {
             sent: 0,
+            done: false,
             at: Instant::now(),
         };
         Self {
@@ -190,17 +202,27 @@ impl Storm {
                 if self.clients[index].sent < self.operations {
                     self.next(index, out);
                 } else {
-                    self.unanswered -= 1;
+                    self.end(index);
                 }
             }
-            Event::Closed(reason) => self.faults.add(|| format!("client {index}: {reason}")),
+            Event::Closed(reason) => {
+                self.faults.add(|| format!("client {index}: {reason}"));
+                self.end(index);
+            }
             Event::Open | Event::Accepted => {}
         }
         self.unanswered == 0
     }
 
+    /// Nobody waits for this client any more.
+    fn end(&mut self, index: usize) {
+        let client = &mut self.clients[index];
+        self.unanswered -= usize::from(!client.done);
+        client.done = true;
+    }
+
     fn answer(&mut self, index: usize, answer: &[u8], now: Instant) {
-        let Client { sent, at } = self.clients[index];
+        let Client { sent, at, .. } = self.clients[index];
         let latency: Duration = now.saturating_duration_since(at);
         let round = (sent - 1) / 2;
         let wrong = if sent % 2 == 1 {

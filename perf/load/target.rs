@@ -10,6 +10,8 @@ pub(crate) enum Transport {
     WebSocket,
     /// MCP's streamable HTTP: a POST for each message, the connection kept.
     Http,
+    /// Whole requests of HTTP, which `load rate --rest` makes; no address says so.
+    Rest,
     /// Bare bytes, which an echo sends back: what the kernel alone costs.
     Tcp,
 }

@@ -6,31 +6,16 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use memchr::memmem::Finder;
-
 use crate::connection::Event;
 use crate::fleet::{Driver, Fleet};
-use crate::jsonrpc::{self, FIRST_ID, Template};
+use crate::jsonrpc::{self, FIRST_ID, Outcome};
 use crate::latency::{Latencies, Summary};
+use crate::mix::{Kind, Mix};
 use crate::outbox::Outbox;
 use crate::report::Faults;
+use crate::tally::Tally;
 
 const DRAIN_SECONDS_MAX: u64 = 10;
-
-/// What a right answer is.
-pub(crate) enum Judge {
-    /// The request, byte by byte.
-    Echo,
-    /// A result, no error, which holds the text if one is given.
-    Result(Option<Box<Finder<'static>>>),
-}
-
-impl Judge {
-    /// A result that holds this text.
-    pub(crate) fn result(holds: Option<&str>) -> Self {
-        Self::Result(holds.map(|text| Box::new(Finder::new(text).into_owned())))
-    }
-}
 
 /// When requests go.
 pub(crate) enum Pace {
@@ -73,49 +58,50 @@ impl Schedule {
     }
 }
 
+/// Room for one request.
 struct Slot {
     id: u64,
-    /// When its request left, or should have left.
-    due: Instant,
+    /// Of the latest request: its message, and the number that was in it.
+    message: usize,
+    number: u64,
+    /// When it left, or should have left; none if it is answered.
+    due: Option<Instant>,
 }
 
 /// All requests of a run.
 pub(crate) struct Traffic {
-    template: Template,
-    judge: Judge,
+    mix: Mix,
     pace: Pace,
     connections: usize,
     pipeline: usize,
     slots: Vec<Slot>,
+    /// Requests so far, and how many are to be.
+    requests: u64,
+    pub(crate) requests_max: u64,
     stopping: bool,
     /// Requests without an answer, in flight or waiting for their slot.
     unanswered: u64,
     /// The start of the window: what was due before it is not measured.
     since: Instant,
-    /// Answers in the window.
-    pub(crate) messages: u64,
-    pub(crate) answer_bytes: u64,
-    pub(crate) latencies: Latencies,
+    /// By message.
+    tallies: Vec<Tally>,
     /// The `data.code` of an error that is an answer too, because the server is asked for more than it can do.
     pub(crate) refusal: Option<String>,
-    /// Such answers in the window.
-    pub(crate) refused: u64,
     pub(crate) faults: Faults,
 }
 
 impl Traffic {
-    pub(crate) fn new(
-        template: Template,
-        judge: Judge,
-        mut pace: Pace,
-        connections: usize,
-        pipeline: u32,
-    ) -> Self {
-        let now = Instant::now();
+    pub(crate) fn new(mix: Mix, mut pace: Pace, connections: usize, pipeline: u32) -> Self {
         let pipeline_ids = u64::from(pipeline);
         let first = FIRST_ID.next_multiple_of(pipeline_ids);
         let ids = (0..connections).flat_map(|_| (0..pipeline_ids).map(|slot| first + slot));
-        let slots = ids.map(|id| Slot { id, due: now }).collect();
+        let slot = |id| Slot {
+            id,
+            message: 0,
+            number: 0,
+            due: None,
+        };
+        let slots = ids.map(slot).collect();
         let pipeline = pipeline as usize;
         if let Pace::Open(schedule) = &mut pace {
             schedule.waiting = vec![VecDeque::new(); connections];
@@ -124,20 +110,18 @@ impl Traffic {
                 .collect();
         }
         Self {
-            template,
-            judge,
+            tallies: mix.messages.iter().map(|_| Tally::new()).collect(),
+            mix,
             pace,
             connections,
             pipeline,
             slots,
+            requests: 0,
+            requests_max: u64::MAX,
             stopping: false,
             unanswered: 0,
-            since: now,
-            messages: 0,
-            answer_bytes: 0,
-            latencies: Latencies::new(),
+            since: Instant::now(),
             refusal: None,
-            refused: 0,
             faults: Faults::default(),
         }
     }
@@ -148,6 +132,9 @@ impl Traffic {
             Pace::Open(schedule) => schedule.start = now,
             Pace::Closed => {
                 for slot in index * self.pipeline..(index + 1) * self.pipeline {
+                    if self.ends() {
+                        return;
+                    }
                     self.unanswered += 1;
                     self.send(slot, now, out);
                 }
@@ -157,45 +144,31 @@ impl Traffic {
 
     fn send(&mut self, slot: usize, due: Instant, out: &mut Outbox) {
         let slot = &mut self.slots[slot];
-        slot.due = due;
-        out.text(self.template.with_id(slot.id));
+        slot.message = self.mix.choose(self.requests);
+        slot.number = self.mix.number(self.requests);
+        slot.due = Some(due);
+        self.requests += 1;
+        let message = &mut self.mix.messages[slot.message];
+        out.text(message.template.with(slot.id, slot.number));
     }
 
     fn answer(&mut self, index: usize, answer: &[u8], out: &mut Outbox, now: Instant) {
-        let id = match &self.judge {
-            Judge::Echo => self.template.id_of_echo(answer),
-            Judge::Result(holds) => jsonrpc::id_of_result(answer).filter(|_| {
-                holds
-                    .as_ref()
-                    .is_none_or(|text| text.find(answer).is_some())
-            }),
-        };
-        let refused = id.is_none().then(|| self.refused(answer)).flatten();
-        let id = id.or(refused);
-        let place = |id: u64| index * self.pipeline + (id % self.pipeline as u64) as usize;
-        let Some(place) = id
-            .map(place)
-            .filter(|place| Some(self.slots[*place].id) == id)
-        else {
+        let known = self.outcome(index, answer).and_then(|(id, outcome)| {
+            let place = index * self.pipeline + (id % self.pipeline as u64) as usize;
+            let slot = &mut self.slots[place];
+            let due = slot.due.take_if(|_| slot.id == id)?;
+            Some((place, due, outcome))
+        });
+        let Some((place, due, outcome)) = known else {
             self.faults
                 .add(|| String::from_utf8_lossy(answer).into_owned());
             return;
         };
-        let open = matches!(self.pace, Pace::Open(_));
-        let slot = &mut self.slots[place];
-        slot.id += self.pipeline as u64;
-        // What an open loop has sent in its window is measured however late its answer comes.
-        if !self.stopping || (open && slot.due >= self.since) {
-            self.latencies
-                .record(now.saturating_duration_since(slot.due));
-        }
-        if !self.stopping {
-            self.messages += u64::from(refused.is_none());
-            self.refused += u64::from(refused.is_some());
-            self.answer_bytes += answer.len() as u64;
-        }
+        self.count(place, due, outcome, answer, now);
+        self.slots[place].id += self.pipeline as u64;
+        let ends = self.ends();
         let next = match &mut self.pace {
-            Pace::Closed => (!self.stopping).then_some(now),
+            Pace::Closed => (!ends).then_some(now),
             Pace::Open(schedule) => {
                 self.unanswered -= 1;
                 let next = schedule.waiting[index].pop_front();
@@ -207,24 +180,93 @@ impl Traffic {
         };
         match next {
             Some(due) => self.send(place, due, out),
-            None if !open => self.unanswered -= 1,
+            None if matches!(self.pace, Pace::Closed) => self.unanswered -= 1,
             None => {}
         }
     }
 
-    /// The id of an answer that is the refusal.
-    fn refused(&self, answer: &[u8]) -> Option<u64> {
-        let code = self.refusal.as_deref()?;
-        jsonrpc::id_of_error(answer, code)
+    /// Whether no further request begins.
+    fn ends(&self) -> bool {
+        let begun = match &self.pace {
+            Pace::Closed => self.requests,
+            Pace::Open(schedule) => schedule.next,
+        };
+        self.stopping || begun >= self.requests_max
+    }
+
+    /// Whether nothing is left to send or to wait for.
+    pub(crate) fn is_done(&self) -> bool {
+        self.ends() && self.unanswered == 0
+    }
+
+    /// The id of the request that this answers, and how; none if it answers none.
+    fn outcome(&self, index: usize, answer: &[u8]) -> Option<(u64, Outcome)> {
+        match self.mix.kind {
+            Kind::Echo => {
+                let id = self.mix.messages[0].template.id_of_echo(answer)?;
+                Some((id, Outcome::Result))
+            }
+            Kind::JsonRpc => jsonrpc::outcome(answer, self.refusal.as_deref()),
+            // It has no id; the only request of its connection is meant.
+            Kind::Body => Some((self.slots[index].id, Outcome::Result)),
+        }
+    }
+
+    /// Takes note of an answer.
+    fn count(&mut self, place: usize, due: Instant, outcome: Outcome, answer: &[u8], now: Instant) {
+        let Slot {
+            id,
+            message,
+            number,
+            ..
+        } = self.slots[place];
+        let tally = &mut self.tallies[message];
+        let message = &mut self.mix.messages[message];
+        let is_right = match outcome {
+            Outcome::Result => message.is_answered(answer, id, number),
+            Outcome::Refusal => true,
+            Outcome::Error => false,
+        };
+        if !is_right {
+            tally.errors += 1;
+            self.faults
+                .add(|| format!("{}: {}", message.name, String::from_utf8_lossy(answer)));
+            return;
+        }
+        // What an open loop has sent in its window is measured however late its answer comes; what a closed
+        // one still waits for, when the window ends, is not in its count either.
+        let open = matches!(self.pace, Pace::Open(_));
+        if due >= self.since && (open || !self.stopping) {
+            tally.latencies.record(now.saturating_duration_since(due));
+        }
+        if !self.stopping {
+            tally.answers += u64::from(outcome == Outcome::Result);
+            tally.refused += u64::from(outcome == Outcome::Refusal);
+            tally.answer_bytes += answer.len() as u64;
+        }
+    }
+
+    /// What was counted of each message, by its name.
+    pub(crate) fn tallies(&self) -> impl Iterator<Item = (&str, &Tally)> {
+        let names = self.mix.messages.iter().map(|one| one.name.as_str());
+        names.zip(&self.tallies)
+    }
+
+    /// What was counted of all messages together.
+    pub(crate) fn total(&self) -> Tally {
+        let mut total = Tally::new();
+        for tally in &self.tallies {
+            total.add(tally);
+        }
+        total
     }
 
     /// Begins the window: forgets what was counted so far, but not the faults.
     pub(crate) fn measure_from(&mut self, now: Instant) {
         self.since = now;
-        self.messages = 0;
-        self.refused = 0;
-        self.answer_bytes = 0;
-        self.latencies.clear();
+        for tally in &mut self.tallies {
+            tally.begin_window();
+        }
         if let Pace::Open(schedule) = &mut self.pace {
             schedule.late.clear();
         }
@@ -235,6 +277,11 @@ impl Traffic {
         self.stopping = true;
         if self.unanswered > 0 {
             fleet.drive(Duration::from_secs(DRAIN_SECONDS_MAX), self)?;
+        }
+        let (sent, wanted) = (self.requests, self.requests_max);
+        if wanted < u64::MAX && sent < wanted {
+            self.faults
+                .add(|| format!("{sent} of {wanted} requests were sent in time"));
         }
         if self.unanswered > 0 {
             let missing = self.unanswered;
@@ -262,12 +309,12 @@ impl Driver for Traffic {
             Event::Closed(reason) => self.faults.add(|| format!("connection {index}: {reason}")),
             Event::Open | Event::Accepted => {}
         }
-        self.stopping && self.unanswered == 0
+        self.is_done()
     }
 
     fn next_due(&self) -> Option<(usize, Instant)> {
         match &self.pace {
-            Pace::Open(schedule) if !self.stopping => {
+            Pace::Open(schedule) if !self.ends() => {
                 let index = schedule.next % self.connections as u64;
                 Some((index as usize, schedule.due()))
             }

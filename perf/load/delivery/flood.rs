@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
-use tmws::net::cpu_clock::CpuClock;
 
 use super::peer;
 use crate::connection::{Dial, Event};
@@ -17,7 +16,9 @@ use crate::fleet::Fleet;
 use crate::latency::{Latencies, Summary};
 use crate::memory::Memory;
 use crate::outbox::Outbox;
+use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report::{self, Faults, rounded};
+use crate::server_cpu::ServerCpu;
 use crate::target::Target;
 
 #[derive(Args)]
@@ -62,6 +63,9 @@ struct Report {
     healthy: Summary,
     connections_lost: usize,
     server_cpu_ms: f64,
+    /// While broadcasts were sent.
+    #[serde(flatten)]
+    own: OwnCpu,
     before: Memory,
     connected: Memory,
     /// When the last broadcast was answered.
@@ -104,8 +108,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     })?;
 
     let connected = Memory::of(arguments.server_pid)?;
-    let server = CpuClock::of(arguments.server_pid)?;
+    let server = ServerCpu::of(arguments.server_pid)?;
     let cpu = server.nanoseconds()?;
+    let watch = Stopwatch::start()?;
     report::print(&json!({"phase": "flood"}))?;
     let start = Instant::now();
     let end = start + Duration::from_secs(arguments.seconds);
@@ -127,13 +132,19 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
             },
         )?;
     }
-    let cpu = server.nanoseconds()? - cpu;
+    let (cpu, own) = (server.nanoseconds()? - cpu, watch.read()?);
     fleet.run_until(END_SECONDS_MAX, |index, event, out, now| {
         flood.on(index, event, out, now);
         flood.ended() || !flood.faults.none()
     })?;
     let after = Memory::of(arguments.server_pid)?;
-    let ended = flood.ended() && flood.faults.none();
+    if !flood.ended() && flood.faults.none() {
+        let read = flood.read[sessions];
+        flood
+            .faults
+            .add(|| format!("the one that always reads has {read} broadcasts"));
+    }
+    let good = flood.faults.none();
     report::print(&Report {
         sessions,
         stalled: arguments.stall,
@@ -144,12 +155,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         healthy: flood.latencies.summary(),
         connections_lost: all - fleet.alive(),
         server_cpu_ms: rounded(cpu as f64 / 1e6),
+        own,
         before,
         connected,
         after,
         faults: flood.faults,
     })?;
-    Ok(ended)
+    Ok(good)
 }
 
 struct Flood<'a> {

@@ -7,7 +7,6 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::ensure;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +15,7 @@ use crate::connection::{Dial, Event};
 use crate::fleet::Fleet;
 use crate::jsonrpc::FIRST_ID;
 use crate::outbox::Outbox;
-use crate::report;
+use crate::report::{self, Faults};
 use crate::target::Target;
 
 #[derive(Args)]
@@ -46,6 +45,8 @@ struct Report {
     sessions: usize,
     sent: u64,
     received: u64,
+    #[serde(flatten)]
+    faults: Faults,
 }
 
 const SETTLE: Duration = Duration::from_millis(1_500);
@@ -72,42 +73,65 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     held.truncate(sessions);
     fleet.run_for(SETTLE, |_, _, _, _| false)?;
 
-    let total = arguments.waiting * sessions as u64;
-    let (mut sent, mut answered, mut received) = (0, 0, 0);
-    let mut failure = None;
-    fleet.write(sessions, |out| {
-        send(&mut sent, total.min(OUTSTANDING), sessions, out);
-    })?;
-    fleet.run_until(SEND_SECONDS_MAX, |index, event, out, _| {
-        match event {
-            Event::Text(answer) if index == sessions => {
-                answered += 1;
-                if !peer::is_sent(answer, 1) {
-                    failure = Some(String::from_utf8_lossy(answer).into_owned());
-                }
-                send(&mut sent, total.min(answered + OUTSTANDING), sessions, out);
-            }
-            Event::Text(text) if peer::delivery(text).is_some() => received += 1,
-            Event::Text(text) => failure = Some(String::from_utf8_lossy(text).into_owned()),
-            Event::Closed(reason) => failure = Some(reason),
-            Event::Open | Event::Accepted => {}
-        }
-        (answered == total && received == total) || failure.is_some()
-    })?;
-    ensure!(failure.is_none(), "{failure:?}");
-    ensure!(received == total, "{received} of {total} messages came");
+    let mut report = Report {
+        sessions,
+        sent: 0,
+        received: 0,
+        faults: Faults::default(),
+    };
+    send_all(arguments, &mut fleet, &mut report)?;
+    if !report.faults.none() {
+        report::print(&report)?;
+        return Ok(false);
+    }
     let file = Held {
         waiting: arguments.waiting,
         sessions: held,
     };
     fs::write(&arguments.file, serde_json::to_vec(&file)?)?;
-    report::print(&Report {
-        sessions,
-        sent,
-        received,
-    })?;
+    report::print(&report)?;
     fleet.run_until(HOLD_SECONDS_MAX, |_, _, _, _| false)?;
     Ok(fleet.alive() == 0)
+}
+
+/// Sends what is to wait, and sees it arrive.
+fn send_all(arguments: &Arguments, fleet: &mut Fleet, report: &mut Report) -> anyhow::Result<()> {
+    let sessions = report.sessions;
+    let total = arguments.waiting * sessions as u64;
+    let mut answered = 0;
+    let Report {
+        sent,
+        received,
+        faults,
+        ..
+    } = report;
+    fleet.write(sessions, |out| {
+        send(sent, total.min(OUTSTANDING), sessions, out);
+    })?;
+    fleet.run_until(SEND_SECONDS_MAX, |index, event, out, _| {
+        let wrong = match event {
+            Event::Text(answer) if index == sessions => {
+                answered += 1;
+                send(sent, total.min(answered + OUTSTANDING), sessions, out);
+                (!peer::is_sent(answer, 1)).then(|| String::from_utf8_lossy(answer).into_owned())
+            }
+            Event::Text(text) if peer::delivery(text).is_some() => {
+                *received += 1;
+                None
+            }
+            Event::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),
+            Event::Closed(reason) => Some(reason),
+            Event::Open | Event::Accepted => None,
+        };
+        if let Some(wrong) = wrong {
+            faults.add(|| format!("connection {index}: {wrong}"));
+        }
+        (answered == total && *received == total) || !faults.none()
+    })?;
+    if faults.none() && (answered < total || *received < total) {
+        faults.add(|| format!("{received} of {total} messages came, {answered} were answered"));
+    }
+    Ok(())
 }
 
 /// Sends messages up to number `end`, to one session after the other.

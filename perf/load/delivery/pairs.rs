@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
-use tmws::net::cpu_clock::CpuClock;
 
 use super::peer;
 use crate::connection::{Dial, Event};
@@ -13,7 +12,9 @@ use crate::fleet::Fleet;
 use crate::jsonrpc::FIRST_ID;
 use crate::latency::{Latencies, Summary};
 use crate::outbox::Outbox;
+use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report::{self, Faults, rounded};
+use crate::server_cpu::ServerCpu;
 use crate::target::Target;
 
 #[derive(Args)]
@@ -57,6 +58,8 @@ struct Report {
     /// For the send, its answer, the delivery and its part of an acknowledgement.
     server_cpu_us_per_message: f64,
     own_cpu_us_per_message: f64,
+    #[serde(flatten)]
+    own: OwnCpu,
     /// From the send to the arrival.
     #[serde(flatten)]
     latency: Summary,
@@ -84,11 +87,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         false
     })?;
 
-    let server = CpuClock::of(arguments.server_pid)?;
-    let (cpu_before, own_before) = (server.nanoseconds()?, CpuClock::OWN.nanoseconds()?);
+    let server = ServerCpu::of(arguments.server_pid)?;
+    let (cpu_before, watch) = (server.nanoseconds()?, Stopwatch::start()?);
     let start = Instant::now();
     let deadline = start + Duration::from_secs(arguments.seconds_max);
-    while !traffic.done() && fleet.alive() == 2 * pairs {
+    while !traffic.done() && traffic.faults.none() && fleet.alive() == 2 * pairs {
         let now = Instant::now();
         if now >= deadline {
             break;
@@ -103,11 +106,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         })?;
     }
     let seconds = start.elapsed().as_secs_f64();
-    let (cpu, own) = (
-        server.nanoseconds()? - cpu_before,
-        CpuClock::OWN.nanoseconds()? - own_before,
-    );
-    let done = traffic.done();
+    let (cpu, own) = (server.nanoseconds()? - cpu_before, watch.read()?);
+    if !traffic.done() && traffic.faults.none() {
+        let seconds = arguments.seconds_max;
+        traffic
+            .faults
+            .add(|| format!("not everything was acknowledged within {seconds} s"));
+    }
+    let good = traffic.faults.none();
     fleet.close(CLOSE_SECONDS_MAX)?;
 
     let sum = |of: fn(&Pair) -> u64| traffic.pairs.iter().map(of).sum::<u64>();
@@ -121,11 +127,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         seconds: rounded(seconds),
         messages_per_second: (received as f64 / seconds).round(),
         server_cpu_us_per_message: per_message(cpu),
-        own_cpu_us_per_message: per_message(own),
+        own_cpu_us_per_message: per_message(own.nanoseconds),
+        own,
         latency: traffic.latencies.summary(),
         faults: traffic.faults,
     })
-    .map(|()| done)
+    .map(|()| good)
 }
 
 struct Traffic<'a> {
@@ -161,10 +168,11 @@ impl<'a> Traffic<'a> {
         }
     }
 
+    /// Every message was answered, received and settled.
     fn done(&self) -> bool {
         let messages = self.arguments.messages;
         let is_done = |pair: &Pair| pair.answered == messages && pair.acknowledged == messages;
-        !self.faults.none() || self.pairs.iter().all(is_done)
+        self.pairs.iter().all(is_done)
     }
 
     fn may_send(&self, pair: usize) -> bool {

@@ -9,7 +9,6 @@ use anyhow::Context;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tmws::net::cpu_clock::CpuClock;
 
 use super::hold::{self, Held};
 use super::peer::{self, Welcome};
@@ -17,7 +16,9 @@ use crate::connection::{Dial, Event};
 use crate::fleet::Fleet;
 use crate::jsonrpc::{self, FIRST_ID};
 use crate::outbox::Outbox;
+use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report::{self, Faults, rounded};
+use crate::server_cpu::ServerCpu;
 use crate::target::Target;
 
 #[derive(Args)]
@@ -50,6 +51,9 @@ struct Report {
     connect_ms: f64,
     resume_ms: f64,
     redeliver_ms: f64,
+    /// From the first connection on.
+    #[serde(flatten)]
+    own: OwnCpu,
     #[serde(flatten)]
     faults: Faults,
 }
@@ -67,7 +71,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let text = fs::read(&arguments.file).context("the file of held sessions")?;
     let held: Held = serde_json::from_slice(&text)?;
     let sessions = held.sessions.len();
-    let server = CpuClock::of(arguments.server_pid)?;
+    let server = ServerCpu::of(arguments.server_pid)?;
+    let watch = Stopwatch::start()?;
     let mut marks = vec![(server.nanoseconds()?, Instant::now())];
     let mut mark = || -> anyhow::Result<()> {
         marks.push((server.nanoseconds()?, Instant::now()));
@@ -84,19 +89,26 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         return_.answered == sessions || !return_.faults.none()
     })?;
     mark()?;
-    if !return_.done() {
+    if !return_.done() && return_.faults.none() {
         fleet.run_until(RESUME_SECONDS_MAX, |index, event, out, _| {
             return_.on(index, event, out);
             return_.done() || !return_.faults.none()
         })?;
     }
     mark()?;
+    let own = watch.read()?;
     fleet.close(CLOSE_SECONDS_MAX)?;
 
     let milliseconds = |nanoseconds: u64| rounded(nanoseconds as f64 / 1e6);
     let cpu = |from: usize| milliseconds(marks[from + 1].0 - marks[from].0);
     let wall = |from: usize| rounded((marks[from + 1].1 - marks[from].1).as_secs_f64() * 1e3);
-    let done = return_.done() && return_.faults.none();
+    if !return_.done() && return_.faults.none() {
+        let recovered = return_.recovered;
+        return_.faults.add(|| {
+            format!("{recovered} of {sessions} sessions came back, or not with everything")
+        });
+    }
+    let good = return_.faults.none();
     report::print(&Report {
         sessions,
         recovered: return_.recovered,
@@ -109,9 +121,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         connect_ms: wall(0),
         resume_ms: wall(1),
         redeliver_ms: wall(2),
+        own,
         faults: return_.faults,
     })?;
-    Ok(done)
+    Ok(good)
 }
 
 /// Clients that come back.

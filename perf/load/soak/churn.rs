@@ -14,6 +14,7 @@ use crate::delivery::peer::{self, Welcome};
 use crate::fleet::Fleet;
 use crate::jsonrpc::{self, FIRST_ID};
 use crate::latency::{Latencies, Summary};
+use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report::{self, Faults, rounded};
 use crate::target::Target;
 
@@ -45,6 +46,8 @@ struct Report {
     #[serde(flatten)]
     storm: Summary,
     #[serde(flatten)]
+    own: OwnCpu,
+    #[serde(flatten)]
     faults: Faults,
 }
 
@@ -56,17 +59,24 @@ const ABANDONED_TTL: u64 = 5;
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let sessions = arguments.sessions as usize;
-    let start = Instant::now();
-    let end = start + Duration::from_secs(arguments.seconds);
+    let watch = Stopwatch::start()?;
+    let end = Instant::now() + Duration::from_secs(arguments.seconds);
     let (mut storm, mut faults) = (Latencies::new(), Faults::default());
     let (mut waves, mut calls, mut resumed, mut abandoned) = (0, 0, 0, 0);
     let mut before: Vec<Welcome> = Vec::new();
     while Instant::now() < end && faults.none() {
         let began = Instant::now();
         let mut fleet = Fleet::dialled(sessions, Dial::PEER)?;
-        let mut welcomes = peer::open(&mut fleet, &arguments.url, sessions, |index| {
+        let opened = peer::open(&mut fleet, &arguments.url, sessions, |index| {
             format!("churn-{index}")
-        })?;
+        });
+        let mut welcomes = match opened {
+            Ok(welcomes) => welcomes,
+            Err(error) => {
+                faults.add(|| format!("wave {waves}: {error:#}"));
+                break;
+            }
+        };
         storm.record(began.elapsed());
         let mut to_come = 0;
         fleet.each(|index, out| {
@@ -110,8 +120,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         calls,
         resumed,
         abandoned,
-        seconds: rounded(start.elapsed().as_secs_f64()),
+        seconds: rounded(watch.elapsed().as_secs_f64()),
         storm: storm.summary(),
+        own: watch.read()?,
         faults,
     })
     .map(|()| good)

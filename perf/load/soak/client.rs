@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::delivery::peer::Welcome;
 use crate::jsonrpc::{self, FIRST_ID};
 use crate::outbox::Outbox;
+use crate::random::{STEP, mixed};
 
 /// Ids from here on are of acknowledgements.
 pub(super) const FIRST_ACK_ID: u64 = 2 * FIRST_ID;
@@ -139,7 +140,7 @@ impl Client {
             requests: 0,
             acks: 0,
             contents: 0,
-            random: seed ^ (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            random: seed ^ (index as u64).wrapping_mul(STEP),
         }
     }
 
@@ -147,13 +148,10 @@ impl Client {
         self.joined && self.asked.is_none() && self.waiting.is_empty()
     }
 
-    /// A number below `bound` (splitmix64).
+    /// A number below `bound`.
     pub(super) fn roll(&mut self, bound: u64) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
+        self.random = self.random.wrapping_add(STEP);
+        mixed(self.random) % bound
     }
 
     /// What comes next: as the dice say, but nobody can search what is not there, and who has enough

@@ -17,6 +17,7 @@ use socket2::SockRef;
 use super::wrongs::{self, Ending, Wrong};
 use crate::frame;
 use crate::limits;
+use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report::{self, Faults, rounded};
 use crate::target::Target;
 
@@ -49,6 +50,8 @@ struct Report {
     halves_given_up: u64,
     seconds: f64,
     #[serde(flatten)]
+    own: Option<OwnCpu>,
+    #[serde(flatten)]
     faults: Faults,
 }
 
@@ -59,12 +62,15 @@ const ANSWER_SECONDS_MAX: Duration = Duration::from_secs(10);
 /// machine may be busy.
 const GRACE: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: usize = 64 << 10;
+/// Before requests are begun again after an error: a server that is gone refuses at once.
+const PAUSE: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     limits::open_files_at_least(arguments.halves as usize + 128)?;
     let host = arguments.url.address.to_string();
     let wrongs = wrongs::all(&host);
     let report = Mutex::new(Report::default());
+    let watch = Stopwatch::start()?;
     let start = Instant::now();
     let end = start + Duration::from_secs(arguments.seconds);
     thread::scope(|scope| {
@@ -97,20 +103,24 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         let (report, host) = (&report, &host);
         scope.spawn(move || {
             while arguments.halves > 0 && Instant::now() < end {
-                let done = halves(arguments, host, end);
-                let mut report = report.lock();
-                match done {
+                match halves(arguments, host, end) {
                     Ok((ended, given_up)) => {
+                        let mut report = report.lock();
                         report.halves_ended += ended;
                         report.halves_given_up += given_up;
                     }
-                    Err(error) => report.faults.add(|| format!("half a head: {error:#}")),
+                    Err(error) => {
+                        let example = || format!("half a head: {error:#}");
+                        report.lock().faults.add(example);
+                        thread::sleep(PAUSE);
+                    }
                 }
             }
         });
     });
     let mut report = report.into_inner();
-    report.seconds = rounded(start.elapsed().as_secs_f64());
+    report.seconds = rounded(watch.elapsed().as_secs_f64());
+    report.own = Some(watch.read()?);
     report::print(&report)?;
     Ok(report.faults.none() && report.done > 0)
 }

@@ -8,12 +8,14 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::client::Wire;
 use super::crowd::{Crowd, Plan};
 use crate::connection::{Dial, Leaving};
 use crate::fleet::Fleet;
+use crate::own_cpu::{OwnCpu, Stopwatch};
 use crate::report;
 use crate::target::Target;
 
@@ -52,6 +54,24 @@ pub(crate) struct Arguments {
     seed: u64,
 }
 
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    crowd: Value,
+    #[serde(flatten)]
+    own: OwnCpu,
+}
+
+impl Report {
+    /// What there is to tell so far.
+    fn of(crowd: &Crowd, watch: &Stopwatch) -> anyhow::Result<Self> {
+        Ok(Self {
+            crowd: crowd.report(watch.elapsed().as_secs_f64()),
+            own: watch.read()?,
+        })
+    }
+}
+
 /// Clients come and go between two slices.
 const SLICE: Duration = Duration::from_millis(250);
 const REPORT_EVERY: Duration = Duration::from_secs(10);
@@ -81,16 +101,18 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         fleet.open_one(target(arguments, &crowd, index), &crowd.headers(index))?;
         crowd.begin(index, |greet| fleet.write(index, greet))?;
     }
+    let watch = Stopwatch::start()?;
     fleet.run_until(JOIN_SECONDS_MAX, |index, event, out, now| {
         crowd.on(index, event, out, now);
         crowd.all_idle() || !crowd.faults.none()
     })?;
     if !crowd.all_idle() {
-        report::print(&crowd.report(0.0))?;
-        anyhow::bail!("not all clients could join");
+        crowd.faults.add(|| "not all clients could join".to_owned());
+        report::print(&Report::of(&crowd, &watch)?)?;
+        return Ok(false);
     }
     report::print(&json!({ "phase": "begun" }))?;
-    let start = Instant::now();
+    let (start, watch) = (Instant::now(), Stopwatch::start()?);
     crowd.start(start);
     let end = start + Duration::from_secs(arguments.seconds);
     let mut next_report = start + REPORT_EVERY;
@@ -113,7 +135,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         }
         if now >= next_report {
             next_report += REPORT_EVERY;
-            report::print(&crowd.report((now - start).as_secs_f64()))?;
+            report::print(&Report::of(&crowd, &watch)?)?;
         }
     }
     crowd.stop();
@@ -123,7 +145,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     })?;
     crowd.settle();
     fleet.close(CLOSE_SECONDS_MAX)?;
-    report::print(&crowd.report(start.elapsed().as_secs_f64()))?;
+    report::print(&Report::of(&crowd, &watch)?)?;
     Ok(crowd.faults.none())
 }
 
