@@ -204,8 +204,9 @@ impl Abroad {
             self.dropped.store(true, Ordering::Release);
             return;
         }
-        self.letters.push(letter);
+        // Before it is there to be taken, as the count is then lowered.
         self.count.fetch_add(1, Ordering::Relaxed);
+        self.letters.push(letter);
         if !self.is_up.load(Ordering::SeqCst) {
             // It went away meanwhile, and nobody is there to take the letter.
             self.dropped.store(true, Ordering::Release);
