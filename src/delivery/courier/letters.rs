@@ -238,21 +238,23 @@ mod tests {
     fn a_pile_that_is_taken_at_once_is_never_full() {
         const LETTERS: usize = 200_000;
         let post = Post::new(1);
+        let mut was_full = 0;
         std::thread::scope(|threads| {
             threads.spawn(|| {
                 for _ in 0..LETTERS {
                     post.leave(0, Letter::CatchUp { volatile: false });
-                    // Never more on their way than a few, so full can only be a wrong count.
-                    while post.waiting()[0] > 100 && !post.is_full() {
-                        std::hint::spin_loop();
+                    // No more on their way than a few, so full can only be a wrong count.
+                    while post.waiting()[0] > 100 {
+                        std::thread::yield_now();
                     }
                 }
             });
             let mut taken = 0;
             while taken < LETTERS {
                 taken += usize::from(post.take(0).is_some());
-                assert!(!post.is_full(), "after {taken} letters");
+                was_full += usize::from(post.is_full());
             }
         });
+        assert_eq!(was_full, 0);
     }
 }
