@@ -34,6 +34,9 @@ pub(crate) struct Arguments {
     url: Target,
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=limits::CONNECTIONS_MAX))]
     connections: u32,
+    /// Further connections, which initialize where the others do and then say nothing
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=limits::CONNECTIONS_MAX))]
+    silent: u32,
     #[command(flatten)]
     sources: Sources,
     /// Requests in flight on each connection, at most this many with --rate
@@ -79,6 +82,7 @@ pub(crate) struct Arguments {
 #[derive(Serialize)]
 struct Report {
     connections: u32,
+    silent: u32,
     pipeline: u32,
     /// The mean if there are several messages.
     request_bytes: u64,
@@ -124,13 +128,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let mix = mix.seeded(arguments.seed, arguments.distinct);
     let request_bytes = mix.request_bytes();
     let dial = Dial::MCP.with_sources(arguments.sources, &arguments.url)?;
-    let mut fleet = Fleet::dialled(connections, dial)?;
+    let all = connections + arguments.silent as usize;
+    let mut fleet = Fleet::dialled(all, dial)?;
     let offer = if arguments.deflate {
         inflate::OFFER
     } else {
         ""
     };
-    fleet.open(&target, connections, |index| {
+    fleet.open(&target, all, |index| {
         if arguments.agents {
             format!("{offer}X-Agent-ID: load-{index}\r\n")
         } else {
@@ -147,7 +152,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let server = arguments.server_pid.map(ServerCpu::of).transpose()?;
 
     let now = Instant::now();
-    fleet.each(|index, out| traffic.begin(index, out, now))?;
+    fleet.each(|index, out| {
+        if index < connections {
+            traffic.begin(index, out, now);
+        }
+    })?;
     fleet.drive(Duration::from_millis(arguments.warmup_ms), &mut traffic)?;
     traffic.measure_from(Instant::now());
     let (watch, server_before) = (Stopwatch::start()?, cpu(server)?);
@@ -167,6 +176,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let share = |nanoseconds: u64| rounded(nanoseconds as f64 / elapsed.as_nanos() as f64);
     let report = Report {
         connections: arguments.connections,
+        silent: arguments.silent,
         pipeline: arguments.pipeline,
         request_bytes,
         answer_bytes: total.answer_bytes / (messages + total.refused).max(1),

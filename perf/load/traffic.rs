@@ -201,6 +201,10 @@ impl Traffic {
 
     /// The id of the request that this answers, and how; none if it answers none.
     fn outcome(&self, index: usize, answer: &[u8]) -> Option<(u64, Outcome)> {
+        // The others have asked for nothing.
+        if index >= self.connections {
+            return None;
+        }
         match self.mix.kind {
             Kind::Echo => {
                 let id = self.mix.messages[0].template.id_of_echo(answer)?;
