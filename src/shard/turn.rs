@@ -16,8 +16,7 @@ use crate::net::{Backend, Event, Lease, Receive, Token};
 const SEND_BYTES_MAX: usize = 256 * 1024;
 
 /// Deliveries that one turn sends. A broadcast to thousands goes in portions: the buffers of one are used again
-/// for the next while they are in the cache, and a call that comes meanwhile waits for one of them at most, some
-/// 300 us.
+/// for the next while they are in the cache, and a call that comes meanwhile waits for one of them.
 const ORDERS_PER_TURN: usize = 64;
 
 /// The parts of a shard that serving one of its connections needs.
