@@ -67,6 +67,12 @@ impl History {
         let Some(sample) = Sample::between(&state.latest, &reading) else {
             return;
         };
+        if state.samples.capacity() < SAMPLES_KEPT_MAX {
+            // Written to and taken back, so that the process has the memory of a full hour from the first
+            // sample on: what an operator sees grow later is something else.
+            state.samples.resize_with(SAMPLES_KEPT_MAX, Sample::default);
+            state.samples.clear();
+        }
         if state.samples.len() >= SAMPLES_KEPT_MAX {
             state.samples.pop_front();
         }
