@@ -13,6 +13,10 @@ mod rpc;
 mod store;
 mod vectors;
 
+/// The server's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 criterion_group!(
     benches,
     codec::codec,

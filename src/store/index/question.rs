@@ -87,7 +87,7 @@ impl Index {
             };
             candidates.push((entry.seq, candidate));
         }
-        let overflown = |best: &Best<'_>| best.overflown;
+        let overflown = |best: &Best<'_>| best.last.is_some();
         Found {
             candidates,
             more: by_meaning.as_ref().is_some_and(overflown)
@@ -102,9 +102,8 @@ struct Best<'s> {
     /// Up to four times as many as are wanted: cutting back now and then is cheaper than an order
     /// that always holds.
     kept: Vec<Kept>,
-    /// Scores below this cannot get in any more.
-    threshold: f64,
-    overflown: bool,
+    /// The last of the best when they were cut back: who comes after it cannot get in any more.
+    last: Option<Kept>,
 }
 
 /// A memory's place with its score.
@@ -116,24 +115,42 @@ struct Kept {
     slot: u32,
 }
 
+impl Kept {
+    fn new(score: f64, segment: usize, slot: u32) -> Self {
+        let segment = segment as u32;
+        Self {
+            score,
+            segment,
+            slot,
+        }
+    }
+}
+
+/// Places that are kept before they are cut back.
+const KEPT_MAX: usize = 4 * CANDIDATES;
+
 impl<'s> Best<'s> {
     fn new(segments: &'s [&'s Segment]) -> Self {
         Self {
             segments,
-            kept: Vec::new(),
-            threshold: f64::NEG_INFINITY,
-            overflown: false,
+            kept: Vec::with_capacity(KEPT_MAX),
+            last: None,
         }
     }
 
-    fn offer(&mut self, score: f64, segment: usize, slot: u32) {
-        let segment = segment as u32;
-        self.kept.push(Kept {
-            score,
-            segment,
-            slot,
-        });
-        if self.kept.len() >= 4 * CANDIDATES {
+    /// Can nothing of this score get in, whatever else holds of it?
+    fn is_beyond(&self, score: f64) -> bool {
+        self.last.is_some_and(|last| score < last.score)
+    }
+
+    /// Takes a place, unless it comes after all that are kept or is not admitted.
+    fn offer(&mut self, place: Kept, is_admitted: impl FnOnce() -> bool) {
+        let is_after = |last| in_order(self.segments, &place, last).is_gt();
+        if self.last.as_ref().is_some_and(is_after) || !is_admitted() {
+            return;
+        }
+        self.kept.push(place);
+        if self.kept.len() >= KEPT_MAX {
             self.cut_back();
         }
     }
@@ -142,15 +159,20 @@ impl<'s> Best<'s> {
         if self.kept.len() <= CANDIDATES {
             return;
         }
+        // By the scores alone, which often decide. Many are equal where a word is all that is asked for.
+        let (_, last, behind) = self
+            .kept
+            .select_nth_unstable_by(CANDIDATES - 1, |a, b| b.score.total_cmp(&a.score));
+        let last = last.score;
         let segments = self.segments;
-        self.kept.select_nth_unstable_by(CANDIDATES - 1, |a, b| {
-            b.score
-                .total_cmp(&a.score)
-                .then_with(|| of_equal_score(segments, a, b))
-        });
+        if behind.iter().any(|kept| kept.score == last) {
+            self.kept.retain(|kept| kept.score >= last);
+            self.kept
+                .select_nth_unstable_by(CANDIDATES - 1, |a, b| in_order(segments, a, b));
+        }
         self.kept.truncate(CANDIDATES);
-        self.threshold = self.kept[CANDIDATES - 1].score;
-        self.overflown = true;
+        let equals = self.kept.iter().filter(|kept| kept.score == last);
+        self.last = equals.max_by(|a, b| in_order(segments, a, b)).copied();
     }
 
     fn finish(mut self) -> Self {
@@ -159,8 +181,13 @@ impl<'s> Best<'s> {
     }
 }
 
+/// The better first, as `ranking` has it.
+fn in_order(segments: &[&Segment], a: &Kept, b: &Kept) -> Ordering {
+    let by_score = b.score.total_cmp(&a.score);
+    by_score.then_with(|| of_equal_score(segments, a, b))
+}
+
 /// The later first, and then the greater id.
-#[cold]
 fn of_equal_score(segments: &[&Segment], a: &Kept, b: &Kept) -> Ordering {
     let entry = |kept: &Kept| segments[kept.segment as usize].entry(kept.slot);
     let (a, b) = (entry(a), entry(b));
@@ -174,8 +201,8 @@ fn nearest<'s>(segments: &'s [&'s Segment], query: &Query, admission: &Admission
             |slot| segment.is_in_scope(slot, admission) && segment.is_admitted(slot, admission);
         segment.scan(query, CANDIDATES, admitted, |slot, similarity| {
             let score = f64::from(similarity);
-            if score >= best.threshold && admitted(slot) {
-                best.offer(score, number, slot);
+            if !best.is_beyond(score) {
+                best.offer(Kept::new(score, number, slot), || admitted(slot));
             }
         });
     }
@@ -257,17 +284,17 @@ impl Words {
     fn best<'s>(&self, segments: &'s [&'s Segment], admission: &Admission<'_>) -> Best<'s> {
         let mut best = Best::new(segments);
         for (number, segment) in segments.iter().enumerate() {
-            for slot in &self.holders[number] {
+            // The latest first: of equals they come first, and what is equal and earlier is let go at once.
+            for &slot in self.holders[number].iter().rev() {
                 // What a text without any length would score.
-                let mask = self.masks[number][*slot as usize];
+                let mask = self.masks[number][slot as usize];
                 let most = self.shares.get(mask as usize).copied().unwrap_or(1.0);
-                if most < best.threshold {
+                if best.is_beyond(most) {
                     continue;
                 }
-                let score = self.score(mask, segment.words(*slot));
-                if score >= best.threshold && segment.is_admitted(*slot, admission) {
-                    best.offer(score, number, *slot);
-                }
+                let score = self.score(mask, segment.words(slot));
+                let is_admitted = || segment.is_admitted(slot, admission);
+                best.offer(Kept::new(score, number, slot), is_admitted);
             }
         }
         best

@@ -1,3 +1,6 @@
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
 use super::*;
@@ -112,5 +115,51 @@ fn an_agent_that_changes_one_memory_holds_few_gaps() {
         let (_, segment) = index.segment(Scope::Owner(agent.clone()));
         let slots = segment.read().len();
         assert!(slots < 40, "{slots}");
+    }
+}
+
+/// By whatever way the 200 best are kept, they are those of a plain sort: few scores, several segments, times in
+/// no order, and memories that a filter leaves out.
+#[test]
+fn among_equals_the_latest_are_kept() {
+    let (alice, bob) = (key("red", "alice"), key("red", "bob"));
+    let filter = Filter {
+        include_shared: true,
+        importance_min: Some(0.25),
+        ..Filter::default()
+    };
+    for (lengths, times) in [(1, 1), (1, 5_000), (3, 40), (7, 5_000)] {
+        let index = Index::default();
+        let mut all = Vec::new();
+        for seq in 0..3_000_u64 {
+            let mixed = seq.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
+            let (owner, access) = match mixed % 3 {
+                0 => (&bob, Access::Team),
+                1 => (&alice, Access::Public),
+                _ => (&alice, Access::Private),
+            };
+            let mut one = document(owner, access, &[7]);
+            one.words = 3 + (mixed / 3 % lengths) as u32;
+            one.created_at = Timestamp::from_micros((mixed / 64 % times) as i64).unwrap();
+            one.importance = (mixed % 4) as f64 / 4.0;
+            one.vector = None;
+            index.put(seq as i64, Some(&one));
+            if one.importance >= 0.25 {
+                all.push((one.words, Reverse((one.created_at, one.id)), seq as i64));
+            }
+        }
+        all.sort_unstable();
+        let expected: BTreeSet<_> = all.iter().take(200).map(|(_, _, seq)| *seq).collect();
+        let found = index.find(&Question {
+            viewer: &alice,
+            mode: Mode::Lexical,
+            terms: &[7],
+            vector: None,
+            filter: &filter,
+            now: Timestamp::from_micros(6_000).unwrap(),
+        });
+        assert!(found.more);
+        let rows: BTreeSet<_> = found.candidates.iter().map(|(seq, _)| *seq).collect();
+        assert_eq!(rows, expected, "{lengths} lengths, {times} times");
     }
 }
