@@ -244,9 +244,13 @@ pub fn page<'c>(
         })
         .filter(|ranked| after.is_none_or(|cursor| cursor.is_before(ranked)))
         .collect();
-    ranked.sort_unstable_by(Ranked::compare);
     let more = ranked.len() > limit;
-    ranked.truncate(limit);
+    if more {
+        // Most candidates are on no page that anybody asks for.
+        ranked.select_nth_unstable_by(limit, Ranked::compare);
+        ranked.truncate(limit);
+    }
+    ranked.sort_unstable_by(Ranked::compare);
     (ranked, more)
 }
 

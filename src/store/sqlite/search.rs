@@ -16,7 +16,8 @@ use crate::store::vectors::Query;
 use crate::store::{StoreError, Viewer};
 
 /// Candidates beyond a page that are compared in full before the page is looked at again: rounding to bytes
-/// moves a memory by a place or two.
+/// moves a memory by a place or two. Twice as many each time after that: where estimates lie so close that more
+/// are needed, it may be all of them.
 const MARGIN: usize = 8;
 
 /// A page of hits with their rows.
@@ -87,7 +88,7 @@ pub(super) fn search(
     );
     let limit = search.limit as usize;
     let mut compared: Vec<(i64, Candidate)> = Vec::new();
-    let mut part = limit;
+    let (mut part, mut margin) = (limit, MARGIN);
     // The score of a full page's last hit: what cannot reach it is not compared.
     let mut least = f64::NEG_INFINITY;
     let (page, more) = loop {
@@ -121,7 +122,8 @@ pub(super) fn search(
                 break (page, true);
             }
         }
-        part = MARGIN;
+        part = margin;
+        margin *= 2;
     };
     let next_cursor = page
         .last()
