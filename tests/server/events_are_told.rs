@@ -146,6 +146,11 @@ fn memories_are_told_to_those_who_may_read_them() {
         assert_eq!(event(&mut labelled, "memory").await, told("created", &both));
         let update = json!({"id": private, "content": "other"});
         owner.result("memory/update", update).await;
+        // Who may hear of it is judged when it is told, in the order of events: once this one is told, it is.
+        let behind = json!({"content": "behind", "access_level": "team"});
+        let behind = owner.result("memory/create", behind).await;
+        let behind = behind["id"].as_str().unwrap();
+        assert_eq!(event(&mut friend, "memory").await, told("created", behind));
         let share = json!({"id": private, "agents": ["friend"]});
         owner.result("memory/share", share).await;
         assert_eq!(event(&mut friend, "memory").await, told("shared", &private));
