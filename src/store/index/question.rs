@@ -78,7 +78,7 @@ impl Index {
             let compare = || Some(f64::from(segment.similarity(vector?, slot)?));
             let candidate = Candidate {
                 id: entry.id,
-                created_at: entry.created_at,
+                created_at: segment.created_at(slot),
                 similarity: similarity.or_else(compare),
                 lexical: words
                     .as_ref()
@@ -189,9 +189,10 @@ fn in_order(segments: &[&Segment], a: &Kept, b: &Kept) -> Ordering {
 
 /// The later first, and then the greater id.
 fn of_equal_score(segments: &[&Segment], a: &Kept, b: &Kept) -> Ordering {
-    let entry = |kept: &Kept| segments[kept.segment as usize].entry(kept.slot);
-    let (a, b) = (entry(a), entry(b));
-    b.created_at.cmp(&a.created_at).then(b.id.cmp(&a.id))
+    let created_at = |kept: &Kept| segments[kept.segment as usize].created_at(kept.slot);
+    let id = |kept: &Kept| segments[kept.segment as usize].entry(kept.slot).id;
+    let by_time = created_at(b).cmp(&created_at(a));
+    by_time.then_with(|| id(b).cmp(&id(a)))
 }
 
 fn nearest<'s>(segments: &'s [&'s Segment], query: &Query, admission: &Admission<'_>) -> Best<'s> {

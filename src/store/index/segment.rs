@@ -25,7 +25,6 @@ const SOMETIMES: u8 = 2;
 pub(super) struct Entry {
     pub(super) seq: i64,
     pub(super) id: Uuid,
-    pub(super) created_at: Timestamp,
     pub(super) importance: f64,
     trust: f64,
     /// The owner, and the owner's name alone: a filter by agent knows no namespace.
@@ -42,6 +41,8 @@ pub(super) struct Entry {
 pub(super) struct Segment {
     presence: Vec<u8>,
     words: Vec<u32>,
+    /// Apart from the entries: of many memories with the same score each is asked when it was created.
+    created: Vec<Timestamp>,
     entries: Vec<Entry>,
     vectors: Rows,
     postings: Postings,
@@ -84,7 +85,6 @@ impl Segment {
         self.entries.push(Entry {
             seq,
             id: document.id,
-            created_at: document.created_at,
             importance: document.importance,
             trust: document.trust,
             owner: names.intern(&owner),
@@ -99,6 +99,7 @@ impl Segment {
             self.sometimes.push(slot);
         }
         self.words.push(document.words);
+        self.created.push(document.created_at);
         let vector = document.vector.as_ref();
         self.vectors
             .push(vector.map(|(scale, codes)| (*scale, &codes[..])));
@@ -148,6 +149,7 @@ impl Segment {
             self.entries.push(entry);
             self.presence.push(before.presence[from]);
             self.words.push(before.words[from]);
+            self.created.push(before.created[from]);
             self.vectors.push(before.vectors.get(from));
         }
         self.live = self.entries.len();
@@ -226,6 +228,10 @@ impl Segment {
         self.words[slot as usize]
     }
 
+    pub(super) fn created_at(&self, slot: u32) -> Timestamp {
+        self.created[slot as usize]
+    }
+
     pub(super) fn postings(&self, term: u64) -> &[u32] {
         self.postings.of(term)
     }
@@ -254,7 +260,7 @@ impl Segment {
                 let entry = self.entry(slot);
                 let times = entry.times.as_deref().copied().unwrap_or_default();
                 admission.owner.is_none_or(|owner| owner == entry.owner)
-                    && times.admit(entry.created_at, admission.filter.as_of, admission.now)
+                    && times.admit(self.created_at(slot), admission.filter.as_of, admission.now)
             }
         }
     }
@@ -281,6 +287,7 @@ impl Segment {
         }
         let filter = admission.filter;
         let entry = self.entry(slot);
+        let created_at = self.created_at(slot);
         let is = |wanted: Option<Name>, name: Name| {
             wanted.is_none_or(|wanted| wanted == name && wanted != NO_NAME)
         };
@@ -291,10 +298,8 @@ impl Segment {
                 .importance_min
                 .is_none_or(|least| entry.importance >= least)
             && filter.trust_min.is_none_or(|least| entry.trust >= least)
-            && filter
-                .created_from
-                .is_none_or(|from| entry.created_at >= from)
-            && filter.created_to.is_none_or(|to| entry.created_at < to)
+            && filter.created_from.is_none_or(|from| created_at >= from)
+            && filter.created_to.is_none_or(|to| created_at < to)
             && admission.tags.iter().all(|tag| entry.tags.contains(tag))
             && (filter.ids.is_empty() || filter.ids.contains(&entry.id))
     }
