@@ -239,7 +239,8 @@ impl Words {
                 if !slots.is_empty() && mask.is_empty() {
                     mask = vec![0_u32; segment.len()];
                 }
-                for slot in slots {
+                // The latest first: of equals they come first, and what is equal and earlier is let go at once.
+                for slot in slots.iter().rev() {
                     if !segment.is_in_scope(*slot, admission) {
                         continue;
                     }
@@ -285,8 +286,7 @@ impl Words {
     fn best<'s>(&self, segments: &'s [&'s Segment], admission: &Admission<'_>) -> Best<'s> {
         let mut best = Best::new(segments);
         for (number, segment) in segments.iter().enumerate() {
-            // The latest first: of equals they come first, and what is equal and earlier is let go at once.
-            for &slot in self.holders[number].iter().rev() {
+            for &slot in &self.holders[number] {
                 // What a text without any length would score.
                 let mask = self.masks[number][slot as usize];
                 let most = self.shares.get(mask as usize).copied().unwrap_or(1.0);
