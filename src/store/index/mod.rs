@@ -15,11 +15,13 @@
 //! Invariants: one thread changes the index, after the commit that it follows and before anybody
 //! is told of it; searches on any thread read whole segments under their locks.
 
+mod best;
 mod document;
 mod names;
 mod postings;
 mod question;
 mod segment;
+mod words;
 
 use std::collections::HashMap;
 use std::sync::Arc;

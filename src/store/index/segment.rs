@@ -20,6 +20,9 @@ const ALWAYS: u8 = 1;
 /// To be found at some times only.
 const SOMETIMES: u8 = 2;
 
+/// Slots whose presence is looked at in one go: a line of the cache.
+const PRESENCE_BLOCK: usize = 64;
+
 /// What of a memory decides whether it is found and how it ranks.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -46,8 +49,6 @@ pub(super) struct Segment {
     entries: Vec<Entry>,
     vectors: Rows,
     postings: Postings,
-    /// Slots that are to be found at some times only.
-    sometimes: Vec<u32>,
     live: usize,
 }
 
@@ -95,9 +96,6 @@ impl Segment {
             times: (!always).then(|| Box::new(document.times)),
         });
         self.presence.push(if always { ALWAYS } else { SOMETIMES });
-        if !always {
-            self.sometimes.push(slot);
-        }
         self.words.push(document.words);
         self.created.push(document.created_at);
         let vector = document.vector.as_ref();
@@ -153,11 +151,6 @@ impl Segment {
             self.vectors.push(before.vectors.get(from));
         }
         self.live = self.entries.len();
-        self.sometimes = before
-            .sometimes
-            .iter()
-            .filter_map(|slot| to[*slot as usize])
-            .collect();
         self.postings = before.postings;
         self.postings.renumber(&to);
         moved
@@ -265,19 +258,26 @@ impl Segment {
         }
     }
 
-    /// How many memories are in scope.
-    pub(super) fn count_scope(&self, admission: &Admission<'_>) -> u64 {
-        if admission.owner.is_some() || admission.filter.as_of.is_some() {
-            let slots = 0..self.len() as u32;
-            return slots
-                .filter(|slot| self.is_in_scope(*slot, admission))
-                .count() as u64;
+    /// Calls `each` with the slots that are not in scope, those of removed memories too.
+    pub(super) fn for_each_out_of_scope(
+        &self,
+        admission: &Admission<'_>,
+        mut each: impl FnMut(u32),
+    ) {
+        let any_owner_and_time = admission.owner.is_none() && admission.filter.as_of.is_none();
+        for (block, presence) in self.presence.chunks(PRESENCE_BLOCK).enumerate() {
+            // Without a branch for each, so that the compiler compares many at once.
+            let differ = presence.iter().fold(0, |bits, one| bits | (one ^ ALWAYS));
+            if differ == 0 && any_owner_and_time {
+                continue;
+            }
+            let first = (block * PRESENCE_BLOCK) as u32;
+            for slot in first..first + presence.len() as u32 {
+                if !self.is_in_scope(slot, admission) {
+                    each(slot);
+                }
+            }
         }
-        let absent = |slot: &&u32| {
-            let gone = self.presence[**slot as usize] == GONE;
-            !gone && !self.is_in_scope(**slot, admission)
-        };
-        (self.live - self.sometimes.iter().filter(absent).count()) as u64
     }
 
     /// Does the filter admit the memory in `slot`, which is in scope?

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::{Filter, Mode, Timestamp};
+use crate::store::ranking::Weights;
 use crate::store::vectors::Query;
 
 fn key(namespace: &str, agent: &str) -> AgentKey {
@@ -161,5 +162,108 @@ fn among_equals_the_latest_are_kept() {
         assert!(found.more);
         let rows: BTreeSet<_> = found.candidates.iter().map(|(seq, _)| *seq).collect();
         assert_eq!(rows, expected, "{lengths} lengths, {times} times");
+    }
+}
+
+/// A memory whose terms, length, time and importance follow from `seq`. Half of all hold the first term, and of
+/// those that follow each is `rarer` times as rare as the one before.
+fn mixed(seq: u64, owner: &AgentKey, access: Access, terms: u64, rarer: u64) -> Document {
+    let mut bits = seq.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut below = |most: u64| {
+        bits = (bits ^ bits >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (bits >> 33) % most
+    };
+    let held: Vec<_> = (0..terms)
+        .filter(|term| below(2 * rarer.pow(*term as u32 % 7)) == 0)
+        .collect();
+    let mut document = document(owner, access, &held);
+    document.words = 3 + below(5) as u32;
+    document.created_at = Timestamp::from_micros(below(5_000) as i64).unwrap();
+    document.importance = below(4) as f64 / 4.0;
+    document.times.expires_at = (below(10) == 0).then(|| Timestamp::from_micros(10).unwrap());
+    document.vector = None;
+    document
+}
+
+/// Of many words in any order the 200 best are those of a plain sort: several segments, memories that were removed,
+/// changed or have expired, a filter, and more terms than there are sums of beforehand.
+#[test]
+fn by_many_words_the_best_are_those_of_a_plain_sort() {
+    let (alice, bob) = (key("red", "alice"), key("red", "bob"));
+    let filter = Filter {
+        include_shared: true,
+        importance_min: Some(0.25),
+        ..Filter::default()
+    };
+    let now = Timestamp::from_micros(6_000).unwrap();
+    for (terms, rarer) in [(2, 3), (7, 3), (7, 1), (14, 2)] {
+        let index = Index::default();
+        let mut scope = Vec::new();
+        for seq in 0..4_000_u64 {
+            let (owner, access) = match seq % 3 {
+                0 => (&bob, Access::Team),
+                1 => (&alice, Access::Public),
+                _ => (&alice, Access::Private),
+            };
+            let mut one = mixed(seq, owner, access, terms, rarer);
+            index.put(seq as i64, Some(&one));
+            match seq % 11 {
+                3 => {
+                    index.put(seq as i64, None);
+                    continue;
+                }
+                7 => {
+                    one = mixed(seq + 9_999, owner, access, terms, rarer);
+                    index.put(seq as i64, Some(&one));
+                }
+                _ => {}
+            }
+            if one.times.admit(one.created_at, None, now) {
+                scope.push((seq as i64, one));
+            }
+        }
+        // The rarest in the middle, and one that nobody holds.
+        let mut asked: Vec<u64> = (0..terms).chain([99]).collect();
+        asked.rotate_left(3);
+        let with = |term: &u64| {
+            let holders = scope.iter().filter(|(_, one)| one.terms.contains(term));
+            holders.count() as u64
+        };
+        let weights = Weights::new(
+            scope.len() as u64,
+            &asked.iter().map(with).collect::<Vec<_>>(),
+        );
+        let mut expected: Vec<_> = scope
+            .iter()
+            .filter(|(_, one)| one.importance >= 0.25 && !one.terms.is_empty())
+            .map(|(seq, one)| {
+                let held = |(place, term)| u32::from(one.terms.contains(term)) << place;
+                let mask = asked.iter().enumerate().map(held).sum();
+                let steps = (weights.lexical(mask, one.words) * 1e9).round() as i64;
+                (Reverse((steps, one.created_at, one.id)), *seq)
+            })
+            .collect();
+        expected.sort_unstable();
+        assert!(expected.len() > 400, "{}", expected.len());
+        expected.truncate(200);
+        let found = index.find(&Question {
+            viewer: &alice,
+            mode: Mode::Lexical,
+            terms: &asked,
+            vector: None,
+            filter: &filter,
+            now,
+        });
+        assert!(found.more);
+        let mut candidates: Vec<_> = found
+            .candidates
+            .iter()
+            .map(|(seq, one)| {
+                let steps = (one.lexical.unwrap() * 1e9).round() as i64;
+                (Reverse((steps, one.created_at, one.id)), *seq)
+            })
+            .collect();
+        candidates.sort_unstable();
+        assert_eq!(candidates, expected, "{terms} terms, {rarer}");
     }
 }
