@@ -11,6 +11,8 @@ const PICKED_PER_WANTED: usize = 10;
 const PICKED_MIN: usize = 2_000;
 /// Rows compared in one go: their results stay in the first-level cache.
 const BLOCK_ROWS: usize = 256;
+/// How far ahead rows are brought that lie apart: in the time of so many comparisons one is there.
+const ROWS_AHEAD: usize = 8;
 
 /// Quantised vectors by slot. A slot may be without a vector.
 #[derive(Debug, Default)]
@@ -123,9 +125,12 @@ impl Rows {
         if !self.bits.is_empty() {
             let picked = self.pick(query, wanted, &mut admit);
             if picked.len() >= wanted {
-                for slot in picked {
-                    if let Some(similarity) = self.similarity(query, slot as usize) {
-                        visit(slot, similarity);
+                for (place, slot) in picked.iter().enumerate() {
+                    if let Some(ahead) = picked.get(place + ROWS_AHEAD) {
+                        self.prefetch(*ahead as usize);
+                    }
+                    if let Some(similarity) = self.similarity(query, *slot as usize) {
+                        visit(*slot, similarity);
                     }
                 }
                 return;
@@ -141,6 +146,13 @@ impl Rows {
                     visit(slot as u32, self.cosine(query, slot, *dot));
                 }
             }
+        }
+    }
+
+    /// Begins to bring the row in `slot` from memory.
+    fn prefetch(&self, slot: usize) {
+        if let Some(row) = self.codes.get(slot * self.stride..(slot + 1) * self.stride) {
+            kernels::prefetch(row);
         }
     }
 

@@ -62,17 +62,5 @@ fn sum(lanes: __m256i) -> i32 {
 /// POPCNT is there; `rows` holds `out.len()` rows as long as `query`.
 #[target_feature(enable = "popcnt")]
 unsafe fn hamming(query: &[u64], rows: &[u64], out: &mut [u16]) {
-    // The length of the usual model is a constant to the compiler, which then unrolls the row.
-    if let Ok(query) = <&[u64; 6]>::try_from(query) {
-        let (rows, _) = rows.as_chunks::<6>();
-        for (row, out) in rows.iter().zip(out) {
-            let mut differ = 0;
-            for place in 0..6 {
-                differ += (query[place] ^ row[place]).count_ones();
-            }
-            *out = differ as u16;
-        }
-    } else {
-        super::portable::hamming(query, rows, out);
-    }
+    super::portable::hamming(query, rows, out);
 }

@@ -51,6 +51,25 @@ pub fn available() -> Vec<Kernels> {
     found
 }
 
+/// Has the processor bring `row` from memory while something else is done.
+#[inline]
+pub fn prefetch(row: &[i8]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in row.chunks(CACHE_LINE_BYTES) {
+        // SAFETY: a prefetch is a hint that changes nothing and never faults, and SSE is part of x86-64.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr());
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = row;
+}
+
+/// What a processor brings at once.
+#[cfg(target_arch = "x86_64")]
+const CACHE_LINE_BYTES: usize = 64;
+
 static FASTEST: LazyLock<Kernels> = LazyLock::new(|| available()[0]);
 
 /// The name of the implementation in use.
