@@ -119,6 +119,15 @@ fn an_agent_that_changes_one_memory_holds_few_gaps() {
     }
 }
 
+/// Whose the memory is and who sees it: one of three segments, all in the scope of `alice`.
+fn in_turn<'k>(n: u64, alice: &'k AgentKey, bob: &'k AgentKey) -> (&'k AgentKey, Access) {
+    match n % 3 {
+        0 => (bob, Access::Team),
+        1 => (alice, Access::Public),
+        _ => (alice, Access::Private),
+    }
+}
+
 /// By whatever way the 200 best are kept, they are those of a plain sort: few scores, several segments, times in
 /// no order, and memories that a filter leaves out.
 #[test]
@@ -134,11 +143,7 @@ fn among_equals_the_latest_are_kept() {
         let mut all = Vec::new();
         for seq in 0..3_000_u64 {
             let mixed = seq.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
-            let (owner, access) = match mixed % 3 {
-                0 => (&bob, Access::Team),
-                1 => (&alice, Access::Public),
-                _ => (&alice, Access::Private),
-            };
+            let (owner, access) = in_turn(mixed, &alice, &bob);
             let mut one = document(owner, access, &[7]);
             one.words = 3 + (mixed / 3 % lengths) as u32;
             one.created_at = Timestamp::from_micros((mixed / 64 % times) as i64).unwrap();
@@ -200,11 +205,7 @@ fn by_many_words_the_best_are_those_of_a_plain_sort() {
         let index = Index::default();
         let mut scope = Vec::new();
         for seq in 0..4_000_u64 {
-            let (owner, access) = match seq % 3 {
-                0 => (&bob, Access::Team),
-                1 => (&alice, Access::Public),
-                _ => (&alice, Access::Private),
-            };
+            let (owner, access) = in_turn(seq, &alice, &bob);
             let mut one = mixed(seq, owner, access, terms, rarer);
             index.put(seq as i64, Some(&one));
             match seq % 11 {

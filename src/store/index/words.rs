@@ -44,7 +44,7 @@ impl<'s> Words<'s> {
                 }
                 with_term[place] += slots.len() as u64;
             }
-            // Those that are not in scope are few, and taken out again.
+            // As a rule few are not in scope: taking them out again is cheaper than asking of every posting.
             memories += segment.len() as u64;
             segment.for_each_out_of_scope(admission, |slot| {
                 memories -= 1;
