@@ -182,6 +182,42 @@ fn memories_are_told_to_those_who_may_read_them() {
 }
 
 #[test]
+fn events_keep_their_order_whoever_else_wants_only_some_of_them() {
+    const MEMORIES: usize = 24;
+    on_both(async |io| {
+        let server = launch(&["--io", io, "--shards", "1"]).start();
+        let mut owner = Peer::connect(&server, "owner").await;
+        // One that wants all, among some that want every second one. Their sessions have just begun, so
+        // what comes is kept until the store has said what waits for them.
+        let mut choosy = Vec::new();
+        for n in 0..4 {
+            let mut peer = Peer::connect(&server, &format!("choosy-{n}")).await;
+            let odd = json!({"topics": ["memory"], "filters": {"memory": {"tags": ["odd"]}}});
+            subscribe(&mut peer, odd).await;
+            choosy.push(peer);
+        }
+        let mut all = Peer::connect(&server, "all").await;
+        subscribe(&mut all, json!({"topics": ["memory"]})).await;
+        for n in 0..MEMORIES {
+            let tag = ["even", "odd"][n % 2];
+            let new =
+                json!({"content": format!("memory {n}"), "access_level": "team", "tags": [tag]});
+            owner.client.post("memory/create", new).await;
+        }
+        let mut offsets = Vec::new();
+        for _ in 0..MEMORIES {
+            offsets.push(all.delivery().await["body"]["offset"].as_u64().unwrap());
+        }
+        assert!(offsets.is_sorted(), "{offsets:?}");
+        for peer in &mut choosy {
+            for _ in 0..MEMORIES / 2 {
+                assert_eq!(event(peer, "memory").await["event"], "created");
+            }
+        }
+    });
+}
+
+#[test]
 fn events_are_read_on_from_an_offset_or_said_to_be_lost() {
     on_both(async |io| {
         let server = launch(&["--io", io]).start();

@@ -1,7 +1,7 @@
 //! Events on their way to sessions: what a session may hear of is judged here, and offered to its
 //! queue like a message that is in memory only.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -46,6 +46,7 @@ impl Courier {
     async fn give_events(self: &Rc<Self>, due: Vec<Due>) {
         let (readable, unknown) = self.look_up(&due).await;
         let mut written: HashMap<u64, Option<Arc<Parcel>>> = HashMap::new();
+        let ids = message_ids(&due);
         for due in due {
             let reader = &due.viewer.key;
             let admitted = match &due.event.what {
@@ -60,12 +61,14 @@ impl Courier {
                 continue;
             }
             let epoch = self.post.events.epoch();
+            let Some(id) = ids.get(&place(&due)).copied() else {
+                continue;
+            };
             let parcel = match due.event.what {
-                // It may have the offset of the event before it.
-                What::Gap => parcel(&due, epoch),
+                What::Gap => parcel(&due, id, epoch),
                 _ => written
                     .entry(due.event.offset)
-                    .or_insert_with(|| parcel(&due, epoch))
+                    .or_insert_with(|| parcel(&due, id, epoch))
                     .clone(),
             };
             if let Some(parcel) = parcel {
@@ -175,15 +178,30 @@ fn priority(topic: Topic) -> Priority {
     }
 }
 
+/// A place in the order of events: a gap may have the offset of the event before it.
+fn place(due: &Due) -> (u64, bool) {
+    (due.event.offset, matches!(due.event.what, What::Gap))
+}
+
+/// The ids of the messages that events become, in the order of the events whoever is given them first:
+/// a session that is being filled puts what was offered meanwhile in the order of message ids.
+fn message_ids(due: &[Due]) -> BTreeMap<(u64, bool), Uuid> {
+    let mut ids: BTreeMap<_, _> = due.iter().map(|due| (place(due), Uuid::nil())).collect();
+    for id in ids.values_mut() {
+        *id = Uuid::now_v7();
+    }
+    ids
+}
+
 /// The event as a message; `None` only if it cannot be written, which is in the log.
-fn parcel(due: &Due, epoch: u64) -> Option<Arc<Parcel>> {
+fn parcel(due: &Due, id: Uuid, epoch: u64) -> Option<Arc<Parcel>> {
     let event = &due.event;
     let Some(body) = event.body(epoch) else {
         tracing::error!(offset = event.offset, "an event could not be written");
         return None;
     };
     Some(text::parcel(&Message {
-        id: Uuid::now_v7(),
+        id,
         sender: AgentKey {
             namespace: SENDER_NAMESPACE.into(),
             agent: SENDER.into(),
