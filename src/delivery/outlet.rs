@@ -132,11 +132,9 @@ impl Outgoing {
         self.wake.notify_one();
     }
 
-    /// Takes deliveries and closes, oldest first and at most so many.
-    pub fn take_orders(&self, into: &mut Vec<(u64, Order)>, count_max: usize) {
-        let mut orders = self.orders.borrow_mut();
-        let count = orders.len().min(count_max);
-        into.extend(orders.drain(..count));
+    /// Takes a delivery or a close, the oldest first.
+    pub fn take_order(&self) -> Option<(u64, Order)> {
+        self.orders.borrow_mut().pop_front()
     }
 
     /// Messages that found no room since the last time this was asked.
@@ -195,22 +193,13 @@ mod tests {
     use crate::config::limits::QUEUED_BYTES_MAX;
 
     #[test]
-    fn orders_are_taken_in_portions_and_in_order() {
+    fn orders_are_taken_in_order() {
         let queue = Outgoing::of_stream();
         for key in 0..5 {
             queue.send(key, b"m".to_vec());
         }
         queue.close(0, 1000, "");
-        let (mut portions, mut taken) = (Vec::new(), Vec::new());
-        loop {
-            let before = taken.len();
-            queue.take_orders(&mut taken, 4);
-            if taken.len() == before {
-                break;
-            }
-            portions.push(taken.len() - before);
-        }
-        assert_eq!(portions, [4, 2]);
+        let taken: Vec<(u64, Order)> = std::iter::from_fn(|| queue.take_order()).collect();
         let keys: Vec<u64> = taken.iter().map(|(key, _)| *key).collect();
         assert_eq!(keys, [0, 1, 2, 3, 4, 0]);
         assert!(matches!(taken.last(), Some((0, Order::Close(1000, "")))));

@@ -36,7 +36,7 @@ use crate::allocator::GivingBack;
 use crate::auth::Origins;
 use crate::config::Config;
 use crate::config::limits::SPARE_BUFFER_BYTES_MAX;
-use crate::delivery::{Order, Outgoing};
+use crate::delivery::Outgoing;
 use crate::dispatch::Dispatcher;
 use crate::framing::websocket::{Pool, PoolLimits};
 use crate::net::{Backend, Event, Table, Token};
@@ -69,7 +69,6 @@ pub struct Shard<B> {
     events: Vec<Event>,
     finished: Vec<Delivered>,
     pushed: Vec<(u64, Vec<u8>)>,
-    orders: Vec<(u64, Order)>,
     due: Vec<(Token, Tick)>,
     giving_back: GivingBack,
     /// The drain, once it has begun.
@@ -131,7 +130,6 @@ impl<B: Backend> Shard<B> {
             events: Vec::new(),
             finished: Vec::new(),
             pushed: Vec::new(),
-            orders: Vec::new(),
             due: Vec::new(),
             giving_back: GivingBack::default(),
             draining: None,

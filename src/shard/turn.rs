@@ -15,8 +15,10 @@ use crate::net::{Backend, Event, Lease, Receive, Token};
 /// Bytes of one send. A peer that takes none of them for 30 s is stuck; a slow one still moves.
 const SEND_BYTES_MAX: usize = 256 * 1024;
 
-/// Deliveries that one turn sends. A broadcast to thousands goes in portions: the buffers of one are used again
-/// for the next while they are in the cache, and a call that comes meanwhile waits for one of them.
+/// Connections to which one turn sends deliveries. A broadcast to thousands goes in portions: a call that
+/// comes meanwhile waits for one of them, a tenth of a millisecond.
+const DELIVERED_TO_PER_TURN: usize = 16;
+/// Deliveries that one turn takes: many to one connection leave in one send.
 const ORDERS_PER_TURN: usize = 64;
 
 /// The parts of a shard that serving one of its connections needs.
@@ -144,10 +146,12 @@ impl<B: Backend> Shard<B> {
 
     /// Deliveries, which a session's window bounds, and connections that are to be closed.
     fn take_orders(&mut self, now: Tick) -> bool {
-        let mut orders = std::mem::take(&mut self.orders);
-        self.outgoing.take_orders(&mut orders, ORDERS_PER_TURN);
-        let any = !orders.is_empty();
-        for (key, order) in orders.drain(..) {
+        let (mut taken, mut connections) = (0, 0);
+        while taken < ORDERS_PER_TURN && connections < DELIVERED_TO_PER_TURN {
+            let Some((key, order)) = self.outgoing.take_order() else {
+                break;
+            };
+            taken += 1;
             let token = Token::from_key(key);
             let Some(connection) = self.connections.get_mut(token) else {
                 continue;
@@ -155,6 +159,7 @@ impl<B: Backend> Shard<B> {
             if connection.out.capacity() == 0 {
                 connection.out = Self::spare_buffer(&mut self.spare);
             }
+            connections += usize::from(!connection.dirty);
             match order {
                 Order::Send(message) => connection.push(&message, &mut desk!(self, now)),
                 Order::Deliver(delivery) => connection.deliver(&delivery, &mut desk!(self, now)),
@@ -162,8 +167,7 @@ impl<B: Backend> Shard<B> {
             }
             self.touch(token);
         }
-        self.orders = orders;
-        any
+        taken > 0
     }
 
     fn take_answers(&mut self, now: Tick) -> bool {

@@ -67,6 +67,10 @@ pub struct Place {
     pub key: u64,
 }
 
+/// Letters that are read, and sessions that are looked at, before others have their turn: a broadcast to
+/// thousands must not hold up a call.
+const PORTION: usize = 16;
+
 /// Close code of a connection whose session went on elsewhere.
 pub const FENCED: u16 = 4001;
 /// What is said with it.
@@ -145,8 +149,12 @@ impl Courier {
     /// Reads letters and keeps times, until it is dropped.
     pub async fn run(self: Rc<Self>) {
         loop {
-            self.read_all();
+            let may_be_more = self.read_some();
             self.turn();
+            if may_be_more || self.hub.borrow().is_behind() {
+                tokio::task::yield_now().await;
+                continue;
+            }
             let wake_at = self.hub.borrow().wake_at();
             self.armed.set(wake_at);
             let wait = wake_at.map_or(Duration::from_secs(3_600), |at| {
@@ -161,16 +169,28 @@ impl Courier {
     }
 
     fn read_all(self: &Rc<Self>) {
-        while let Some(letter) = self.post.take(self.shard) {
-            self.read(letter);
-        }
+        while self.read_some() {}
     }
 
-    /// Does what the hub wants.
+    /// Reads one portion of the letters; false if these were all.
+    fn read_some(self: &Rc<Self>) -> bool {
+        for _ in 0..PORTION {
+            let Some(letter) = self.post.take(self.shard) else {
+                return false;
+            };
+            self.read(letter);
+        }
+        true
+    }
+
+    /// Does what the hub wants for one portion of its sessions. What is left has its turn after others
+    /// have had theirs.
     fn turn(self: &Rc<Self>) {
         let mut effects = Vec::new();
+        let mut most = PORTION;
         loop {
-            self.hub.borrow_mut().poll(Timestamp::now(), &mut effects);
+            let now = Timestamp::now();
+            most -= self.hub.borrow_mut().poll_some(now, most, &mut effects);
             if effects.is_empty() {
                 break;
             }
@@ -179,8 +199,9 @@ impl Courier {
             }
         }
         self.show();
-        let wake_at = self.hub.borrow().wake_at();
-        if wake_at.is_some_and(|at| self.armed.get().is_none_or(|armed| at < armed)) {
+        let hub = self.hub.borrow();
+        let is_earlier = |at| self.armed.get().is_none_or(|armed| at < armed);
+        if hub.is_behind() || hub.wake_at().is_some_and(is_earlier) {
             self.rearm.notify_one();
         }
     }

@@ -66,16 +66,10 @@ pub enum SendError {
     Store(#[from] StoreError),
 }
 
-/// Sessions of this shard to which a message is offered before they are looked at: few enough for what is
-/// touched of each to be in the cache still.
-const OFFERED_MAX: usize = 64;
-
 /// One message on its way to its sessions, written once.
 pub(super) struct Round<'a> {
     message: &'a Message,
     parcel: Arc<Parcel>,
-    /// Sessions of this shard that were offered it since they were looked at.
-    offered: usize,
     /// Deliveries to sessions of other nodes.
     abroad: BTreeMap<Uuid, Vec<Offered>>,
     /// What is said of it to other nodes.
@@ -87,7 +81,6 @@ impl<'a> Round<'a> {
         Self {
             message: &sending.message,
             parcel: text::parcel(&sending.message),
-            offered: 0,
             abroad: BTreeMap::new(),
             said: Vec::new(),
         }
@@ -183,22 +176,17 @@ impl Courier {
             Some((key, begun)) => Entry::stored(key, begun, parcel, priority, expires_at),
             None => Entry::volatile(parcel, priority, expires_at),
         };
-        let letter = Letter::Offer {
-            session,
-            agent: agent.clone(),
-            entry,
-            from: None,
-        };
         match home {
-            Home::Shard(shard) if shard == self.shard => {
-                self.read(letter);
-                round.offered += 1;
-                if round.offered == OFFERED_MAX {
-                    round.offered = 0;
-                    self.turn();
-                }
+            Home::Shard(shard) if shard == self.shard => self.offer(session, agent, entry, None),
+            Home::Shard(shard) => {
+                let letter = Letter::Offer {
+                    session,
+                    agent,
+                    entry,
+                    from: None,
+                };
+                self.post.leave(shard, letter);
             }
-            Home::Shard(shard) => self.post.leave(shard, letter),
             Home::Node(node) => {
                 let offered = Offered {
                     session,

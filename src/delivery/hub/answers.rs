@@ -61,7 +61,7 @@ impl<C: Copy + PartialEq> Hub<C> {
             let effect = held.ask_to_fill(session);
             self.effects.push(effect);
         }
-        self.dirty.push(session);
+        self.dirty.push_back(session);
     }
 
     /// The store has counted deliveries, or could not.
@@ -69,7 +69,7 @@ impl<C: Copy + PartialEq> Hub<C> {
         let mut actions = std::mem::take(&mut self.actions);
         if let Some(held) = self.of_epoch(session, epoch) {
             held.queue.counted(keys, done, now, &mut actions);
-            self.dirty.push(session);
+            self.dirty.push_back(session);
         }
         self.actions = actions;
         self.carry_out(session);
@@ -89,7 +89,7 @@ impl<C: Copy + PartialEq> Hub<C> {
             if found.is_none() {
                 held.again = now.plus_millis(RETRY_MS);
             }
-            self.dirty.push(session);
+            self.dirty.push_back(session);
         }
     }
 
@@ -100,7 +100,7 @@ impl<C: Copy + PartialEq> Hub<C> {
             if done {
                 held.note_ended(keys);
             }
-            self.dirty.push(session);
+            self.dirty.push_back(session);
         }
     }
 
@@ -111,7 +111,7 @@ impl<C: Copy + PartialEq> Hub<C> {
             if done {
                 held.note_ended(keys);
             }
-            self.dirty.push(session);
+            self.dirty.push_back(session);
         }
     }
 
@@ -133,6 +133,6 @@ impl<C: Copy + PartialEq> Hub<C> {
         held.late = false;
         held.closing = false;
         held.ends = now.plus_millis(if done { 0 } else { RETRY_MS });
-        self.dirty.push(session);
+        self.dirty.push_back(session);
     }
 }

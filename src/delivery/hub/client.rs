@@ -18,7 +18,7 @@ impl<C: Copy + PartialEq> Hub<C> {
     ) -> Option<Result<Answered, BeyondSent>> {
         let held = self.of_connection(session, connection)?;
         let answered = held.queue.ack(acked);
-        self.dirty.push(session);
+        self.dirty.push_back(session);
         Some(answered)
     }
 
@@ -33,7 +33,7 @@ impl<C: Copy + PartialEq> Hub<C> {
     ) -> Option<Answered> {
         let held = self.of_connection(session, connection)?;
         let answered = held.queue.nack(seq, delivery, delay_ms, now);
-        self.dirty.push(session);
+        self.dirty.push_back(session);
         Some(answered)
     }
 
@@ -47,7 +47,7 @@ impl<C: Copy + PartialEq> Hub<C> {
     ) -> Option<Answered> {
         let held = self.of_connection(session, connection)?;
         let answered = held.queue.extend(seq, delivery, now);
-        self.dirty.push(session);
+        self.dirty.push_back(session);
         Some(answered)
     }
 
@@ -62,7 +62,7 @@ impl<C: Copy + PartialEq> Hub<C> {
     ) -> Option<Answered> {
         let held = self.of_connection(session, connection)?;
         let answered = held.queue.term(seq, delivery, reason, now);
-        self.dirty.push(session);
+        self.dirty.push_back(session);
         Some(answered)
     }
 
@@ -70,7 +70,7 @@ impl<C: Copy + PartialEq> Hub<C> {
     pub fn withdraw(&mut self, session: Uuid, keys: Vec<i64>) {
         if let Some(held) = self.sessions.get_mut(&session) {
             held.withdraw(keys);
-            self.dirty.push(session);
+            self.dirty.push_back(session);
         }
     }
 }

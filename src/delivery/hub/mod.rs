@@ -13,7 +13,7 @@
 //!   offered to it in order arrives in order.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -123,7 +123,7 @@ pub struct Hub<C> {
     /// When sessions want to be looked at; an entry that is not its session's latest is void.
     timers: BinaryHeap<Reverse<(Timestamp, Uuid)>>,
     /// Sessions in which something has happened.
-    dirty: Vec<Uuid>,
+    dirty: VecDeque<Uuid>,
     effects: Vec<Effect<C>>,
     actions: Vec<Action>,
     window_ms: u64,
@@ -138,7 +138,7 @@ impl<C: Copy + PartialEq> Hub<C> {
         Self {
             sessions: HashMap::default(),
             timers: BinaryHeap::new(),
-            dirty: Vec::new(),
+            dirty: VecDeque::new(),
             effects: Vec::new(),
             actions: Vec::new(),
             window_ms,
@@ -193,7 +193,7 @@ impl<C: Copy + PartialEq> Hub<C> {
             self.lost_volatile |= entry.key.is_none();
             return None;
         };
-        self.dirty.push(session);
+        self.dirty.push_back(session);
         Some(held.offer(entry, now))
     }
 
@@ -206,7 +206,7 @@ impl<C: Copy + PartialEq> Hub<C> {
             held.connection = None;
             held.queue.disconnect();
             held.ends = now.plus_millis(self.window_ms);
-            self.dirty.push(session);
+            self.dirty.push_back(session);
         }
     }
 
@@ -254,7 +254,7 @@ impl<C: Copy + PartialEq> Hub<C> {
         held.volatile &= !known_position;
         let volatile = held.volatile;
         let (epoch, latest) = (held.epoch, held.queue.latest());
-        self.dirty.push(session);
+        self.dirty.push_back(session);
         self.start(session);
         self.refill(session);
         Some(Resumed {
@@ -284,7 +284,7 @@ impl<C: Copy + PartialEq> Hub<C> {
                 held.queue.offer(Entry::found(outline), now);
             }
         }
-        self.dirty.push(session);
+        self.dirty.push_back(session);
         self.start(session);
     }
 

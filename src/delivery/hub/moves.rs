@@ -47,7 +47,7 @@ impl<C: Copy + PartialEq> Hub<C> {
         match self.sessions.get_mut(&session) {
             Some(held) => {
                 held.queue.refuse();
-                self.dirty.push(session);
+                self.dirty.push_back(session);
             }
             None => self.lost_volatile = true,
         }

@@ -12,6 +12,17 @@ use crate::domain::Timestamp;
 impl<C: Copy + PartialEq> Hub<C> {
     /// Looks at every session in which something has happened or is due, and says what is to be done.
     pub fn poll(&mut self, now: Timestamp, effects: &mut Vec<Effect<C>>) {
+        self.poll_some(now, usize::MAX, effects);
+    }
+
+    /// The same, but looks at so many at most: those first in which something has happened first. Answers
+    /// at how many.
+    pub fn poll_some(
+        &mut self,
+        now: Timestamp,
+        most: usize,
+        effects: &mut Vec<Effect<C>>,
+    ) -> usize {
         while let Some(Reverse((at, session))) = self.timers.peek().copied() {
             if at > now {
                 break;
@@ -21,15 +32,22 @@ impl<C: Copy + PartialEq> Hub<C> {
                 && held.timer == Some(at)
             {
                 held.timer = None;
-                self.dirty.push(session);
+                self.dirty.push_back(session);
             }
         }
-        let mut dirty = std::mem::take(&mut self.dirty);
-        for session in dirty.drain(..) {
-            self.look_at(session, now);
+        let count = self.dirty.len().min(most);
+        for _ in 0..count {
+            if let Some(session) = self.dirty.pop_front() {
+                self.look_at(session, now);
+            }
         }
-        self.dirty = dirty;
         effects.append(&mut self.effects);
+        count
+    }
+
+    /// Are there sessions to be looked at now?
+    pub fn is_behind(&self) -> bool {
+        !self.dirty.is_empty()
     }
 
     pub(super) fn look_at(&mut self, session: Uuid, now: Timestamp) {

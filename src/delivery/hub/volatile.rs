@@ -56,7 +56,7 @@ impl<C: Copy + PartialEq> Hub<C> {
     pub fn kept(&mut self, kept: &Volatile, key: i64) -> Option<bool> {
         let held = self.of_epoch(kept.session, kept.epoch)?;
         let found = held.kept(kept.parcel.id, key, kept.deliveries);
-        self.dirty.push(kept.session);
+        self.dirty.push_back(kept.session);
         Some(found)
     }
 
