@@ -100,3 +100,52 @@ fn a_session_that_goes_elsewhere_leaves_its_counts_and_takes_its_levels() {
     assert_eq!((counts.fenced, counts.windows_ended), (2, 0));
     assert_eq!(hub.levels(), Levels::default());
 }
+
+#[test]
+fn a_broadcast_is_sent_in_portions_and_nothing_overtakes_it() {
+    const SESSIONS: usize = 40;
+    const PORTION: usize = 16;
+    let now = Timestamp::now();
+    let expires_at = now.plus_seconds(60).unwrap();
+    let mut hub = Hub::new(1_000);
+    let mut effects = Vec::new();
+    let sessions: Vec<Uuid> = (0..SESSIONS).map(|_| Uuid::new_v4()).collect();
+    for (connection, session) in sessions.iter().enumerate() {
+        hub.open(*session, agent(), 7, connection);
+        hub.start(*session);
+        hub.filled(*session, 7, Some(Vec::new()), now);
+    }
+    hub.poll(now, &mut effects);
+    assert!(!hub.is_behind());
+    effects.clear();
+    let tell = |hub: &mut Hub<usize>, session: Uuid, text: &str| {
+        let (id, text) = (Uuid::new_v4(), text.as_bytes().into());
+        let entry = Entry::volatile(Arc::new(Parcel { id, text }), Priority::Normal, expires_at);
+        assert_eq!(hub.offer(session, entry, now), Some(true));
+    };
+    for session in &sessions {
+        tell(&mut hub, *session, "broadcast");
+    }
+    assert_eq!(hub.poll_some(now, PORTION, &mut effects), PORTION);
+    assert!(hub.is_behind());
+    // Whoever has it answers at once, to one that was not looked at yet.
+    tell(&mut hub, sessions[SESSIONS - 1], "answer");
+    let mut portions = vec![effects.len()];
+    while hub.is_behind() {
+        let before = effects.len();
+        assert!(hub.poll_some(now, PORTION, &mut effects) <= PORTION);
+        portions.push(effects.len() - before);
+    }
+    // The last session has both when it is looked at the first time.
+    assert_eq!(portions, [16, 16, 9]);
+    let mut last = effects.iter().filter_map(|effect| match effect {
+        Effect::Send {
+            connection: 39,
+            parcel,
+            ..
+        } => Some(&*parcel.text),
+        _ => None,
+    });
+    assert_eq!(last.next(), Some(&b"broadcast"[..]));
+    assert_eq!(last.next(), Some(&b"answer"[..]));
+}
