@@ -55,7 +55,6 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
         backing.name(),
     ));
     let gate = Arc::new(Gate::default());
-    start_compute(&embedder, cores.len())?;
     let (meaning, switches) = Meaning::new(embedder);
     let meaning = Arc::new(meaning);
     let upkeep = Arc::new(Upkeep::default());
@@ -130,7 +129,9 @@ pub(super) async fn start(config: Config) -> Result<Server, ServerError> {
             .map_err(ServerError::system("cannot start a shard's thread"))?;
         threads.push(thread);
     }
-    // Whoever connects is served from here on, and waits for nothing of what follows.
+    // Whoever connects is served from here on, and waits for nothing of what follows. Compute threads would
+    // take the cores from shards that start: the first one reads the model.
+    start_compute(&meaning.embedder(), cores.len())?;
     let handover = offer(&config, copies);
     let keeper = Keeper {
         store: Rc::clone(&store),
