@@ -132,6 +132,14 @@ impl Outgoing {
         self.wake.notify_one();
     }
 
+    /// Takes back the deliveries of an epoch that a connection has not been sent: its session has ended
+    /// and returns them to its agent.
+    pub fn take_back(&self, key: u64, epoch: u64) {
+        let is_of = |order: &Order| matches!(order, Order::Deliver(of) if of.epoch == epoch);
+        let mut orders = self.orders.borrow_mut();
+        orders.retain(|(to, order)| *to != key || !is_of(order));
+    }
+
     /// Takes a delivery or a close, the oldest first.
     pub fn take_order(&self) -> Option<(u64, Order)> {
         self.orders.borrow_mut().pop_front()
@@ -189,8 +197,44 @@ impl Outlet {
 
 #[cfg(test)]
 mod tests {
-    use super::{Order, Outgoing};
+    use std::sync::Arc;
+
+    use super::super::queue::Parcel;
+    use super::{Delivery, Order, Outgoing};
     use crate::config::limits::QUEUED_BYTES_MAX;
+
+    #[test]
+    fn what_an_ended_session_had_on_its_way_is_taken_back() {
+        let parcel = Arc::new(Parcel {
+            id: uuid::Uuid::nil(),
+            text: b"{}"[..].into(),
+        });
+        let delivery = |epoch| Delivery {
+            epoch,
+            seq: 1,
+            number: 1,
+            dropped: 0,
+            parcel: Arc::clone(&parcel),
+        };
+        let queue = Outgoing::of_stream();
+        for key in [1, 2] {
+            queue.send(key, b"m".to_vec());
+            queue.deliver(key, delivery(7));
+            queue.deliver(key, delivery(8));
+        }
+        queue.take_back(1, 7);
+        let left: Vec<(u64, Order)> = std::iter::from_fn(|| queue.take_order()).collect();
+        let message = |key| (key, Order::Send(b"m".to_vec()));
+        let order = |key, epoch| (key, Order::Deliver(delivery(epoch)));
+        let wanted = [
+            message(1),
+            order(1, 8),
+            message(2),
+            order(2, 7),
+            order(2, 8),
+        ];
+        assert_eq!(left, wanted);
+    }
 
     #[test]
     fn orders_are_taken_in_order() {

@@ -196,6 +196,36 @@ fn a_session_that_ended_is_no_restart() {
 }
 
 #[test]
+fn a_new_session_is_silent_once_an_earlier_one_is_taken_up() {
+    on_both(async |io| {
+        let server = launch(&["--io", io]).start();
+        let mut alice = agent(&server, "alice").await;
+        for round in 0..5 {
+            let name = format!("bob{round}");
+            let before = Peer::connect(&server, &name).await.welcome;
+            for n in 0..256 {
+                send(&mut alice, &name, json!(n)).await;
+            }
+            // Its client is slow to ask: deliveries of the new session are on their way already.
+            let mut bob = Peer::connect(&server, &name).await;
+            let first = bob.delivery().await;
+            assert_eq!(first["epoch"], bob.welcome["epoch"]);
+            let back = bob.result("session/resume", claim(&before, 0)).await;
+            assert_eq!(back["epoch"], before["epoch"], "{back}");
+            let of_new = |message: &Value| message["params"]["epoch"] == bob.welcome["epoch"];
+            bob.waiting.retain(|message| !of_new(message));
+            for n in 0..256 {
+                let delivery = bob.delivery().await;
+                assert_eq!(delivery["epoch"], before["epoch"]);
+                assert_eq!(delivery["body"], n);
+            }
+            let all = json!({"up_to": 256});
+            assert_eq!(bob.result("session/ack", all).await["accepted"], 256);
+        }
+    });
+}
+
+#[test]
 fn a_second_connection_takes_the_session_and_the_first_is_told() {
     on_both(async |io| {
         let server = launch(&["--io", io, "--shards", "2"]).start();

@@ -334,9 +334,11 @@ impl Attendance {
         let back = back?;
         if let Back::Resumed { epoch, .. } = back {
             self.session.set(claim.session);
-            self.epoch.set(epoch);
+            let own_epoch = self.epoch.replace(epoch);
             if own != claim.session {
-                self.courier.lose(own, self.place, true);
+                courier.lose(own, self.place, true);
+                // Once the client is told of the other epoch, nothing of its own may come any more.
+                courier.outgoing.take_back(self.place.key, own_epoch);
             }
         }
         Ok(back)
