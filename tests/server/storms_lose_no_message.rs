@@ -28,6 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What was sent before a session began, or so shortly after that not every node knew of it, may come by
 /// way of another session's queue, later than what was sent to this one.
 const SETTLING: Duration = Duration::from_secs(5);
+/// So long after the bus is back every node has reached it. One that is killed before has not told the others
+/// of what it took meanwhile: they find that in the store when they miss the node, perhaps after later messages.
+const TELLING: Duration = Duration::from_secs(2);
 /// Time for the last messages to arrive.
 const END: Duration = Duration::from_secs(60);
 
@@ -62,6 +65,12 @@ struct World {
     /// Messages that came after a later one of their sender: two ids, and what to say of them.
     overtaken: RefCell<Vec<(String, String, String)>>,
     recovered: Cell<(usize, usize)>,
+    /// The node that has taken a message, by its id.
+    taken_on: RefCell<HashMap<String, SocketAddr>>,
+    /// Nodes that were killed, and when.
+    killed: RefCell<Vec<(SocketAddr, u64)>>,
+    /// When the bus went away, and came back.
+    bus_away: RefCell<Vec<(u64, u64)>>,
     seed: Cell<u64>,
     /// Where messages can be looked for.
     database: RefCell<Option<String>>,
@@ -77,6 +86,27 @@ impl World {
         x % end
     }
 
+    /// Was the bus away when a message was taken, and the node that took it killed before it reached that again?
+    fn was_untold(&self, id: &str) -> bool {
+        let (sent, telling) = (sent_at(id), TELLING.as_millis() as u64);
+        let bus_away = self.bus_away.borrow();
+        let mut away = bus_away.iter().map(|(from, to)| (*from, to + telling));
+        let Some((_, told)) = away.find(|(from, told)| (*from..=*told).contains(&sent)) else {
+            return false;
+        };
+        let node = self.taken_on.borrow().get(id).copied();
+        let killed = self.killed.borrow();
+        let mut killed = killed.iter().filter(|(address, _)| Some(*address) == node);
+        killed.any(|(_, at)| (sent..=told).contains(at))
+    }
+
+    /// When a node was killed, if it was after `since`.
+    fn killed_since(&self, node: SocketAddr, since: u64) -> Option<u64> {
+        let killed = self.killed.borrow();
+        let mut killed = killed.iter().filter(|(address, _)| *address == node);
+        killed.find(|(_, at)| *at >= since).map(|(_, at)| *at)
+    }
+
     fn missing(&self) -> Vec<(usize, String)> {
         let (acked, received) = (self.acked.borrow(), self.received.borrow());
         let mut missing = Vec::new();
@@ -88,7 +118,8 @@ impl World {
     }
 }
 
-async fn open(world: &World, fields: &[(&str, &str)]) -> Option<Client> {
+/// A connection to some node, and the address of that.
+async fn open(world: &World, fields: &[(&str, &str)]) -> Option<(Client, SocketAddr)> {
     let address = {
         let addresses = world.addresses.borrow();
         addresses[world.chance(addresses.len() as u64) as usize]
@@ -112,7 +143,7 @@ async fn open(world: &World, fields: &[(&str, &str)]) -> Option<Client> {
             connect_over(stream, address, "/", &fields).await
         }
     });
-    opening.await.ok()
+    Some((opening.await.ok()?, address))
 }
 
 async fn receive(client: &mut Client) -> Option<Value> {
@@ -139,7 +170,7 @@ async fn sender(world: Rc<World>, index: usize) {
     let name = format!("sender{index}");
     let (mut n, mut next) = (0, None);
     while world.sending.get() {
-        let Some(mut client) = open(&world, &[("X-Agent-ID", &name)]).await else {
+        let Some((mut client, node)) = open(&world, &[("X-Agent-ID", &name)]).await else {
             sleep(Duration::from_millis(5)).await;
             continue;
         };
@@ -161,6 +192,7 @@ async fn sender(world: Rc<World>, index: usize) {
             };
             if let Some(id) = taken["result"]["message_id"].as_str() {
                 world.acked.borrow_mut()[to].insert(id.to_owned(), (index, n));
+                world.taken_on.borrow_mut().insert(id.to_owned(), node);
                 next = None;
             }
             sleep(Duration::from_millis(world.chance(3))).await;
@@ -172,19 +204,25 @@ async fn receiver(world: Rc<World>, index: usize) {
     let name = format!("client{index}");
     let mut position: Option<(Value, u64)> = None;
     let mut began = 0;
+    // The nodes that may have the session, and since when.
+    let mut homes: Vec<(SocketAddr, u64)> = Vec::new();
+    // From when to when no node had it: nobody knew then that messages for its agent are for it.
+    let mut homeless = Vec::new();
     while world.receiving.get() {
         let fields = [
             ("X-Agent-ID", name.as_str()),
             ("Sec-WebSocket-Protocol", "tmws.v1"),
         ];
-        let Some(mut client) = open(&world, &fields).await else {
+        let Some((mut client, node)) = open(&world, &fields).await else {
             sleep(Duration::from_millis(5)).await;
             continue;
         };
+        let opened = now();
         let Some(welcome) = receive(&mut client).await else {
             continue;
         };
         let fresh = world.chance(10) == 0;
+        homes.push((node, opened));
         let mut waiting = Vec::new();
         match position.take().filter(|_| !fresh) {
             Some((known, last_seq)) => {
@@ -222,6 +260,10 @@ async fn receiver(world: Rc<World>, index: usize) {
                 if result["session_id"] != known["session_id"] {
                     began = now();
                 }
+                let killed = homes.iter();
+                let killed = killed.filter_map(|(node, since)| world.killed_since(*node, *since));
+                let settled = now() + TELLING.as_millis() as u64;
+                homeless.extend(killed.min().map(|at| (at, settled)));
                 let same = result["epoch"] == known["epoch"];
                 position = Some((result.clone(), if same { last_seq } else { 0 }));
                 // A client that is slow to ask has its new session begun: what came of that one comes
@@ -237,10 +279,17 @@ async fn receiver(world: Rc<World>, index: usize) {
                 position = Some((welcome["params"].clone(), 0));
             }
         }
+        homes = vec![(node, opened)];
         let settled = began + SETTLING.as_millis() as u64;
+        let is_settled = |at| {
+            at > settled
+                && !homeless
+                    .iter()
+                    .any(|(from, to)| (*from..=*to).contains(&at))
+        };
         attend(
             &world,
-            (index, settled),
+            (index, &is_settled),
             &mut client,
             &mut position,
             waiting,
@@ -262,11 +311,11 @@ fn sent_at(id: &str) -> u64 {
     seconds * 1_000 + u64::from(nanos) / 1_000_000
 }
 
-/// Takes deliveries until the connection ends. Of messages sent before `settled` the order may be
-/// another one.
+/// Takes deliveries until the connection ends. Of messages that were sent while all was not `settled` the
+/// order may be another one.
 async fn attend(
     world: &World,
-    (index, settled): (usize, u64),
+    (index, is_settled): (usize, &dyn Fn(u64) -> bool),
     client: &mut Client,
     position: &mut Option<(Value, u64)>,
     mut waiting: Vec<Value>,
@@ -314,11 +363,10 @@ async fn attend(
         if is_own && params["delivery"] == 1 && is_new {
             let (before, other): (u64, String) =
                 latest.insert(from, (n, id.clone())).unwrap_or_default();
-            if before > n && sent_at(&id) > settled {
+            if before > n && is_settled(sent_at(&id)) {
                 let late = now() - sent_at(&id);
                 let what = format!(
-                    "client {index}: {n} after {before} of sender {from}, {late} ms after it was sent, {} ms into the session",
-                    sent_at(&id) + SETTLING.as_millis() as u64 - settled,
+                    "client {index}: {n} after {before} of sender {from}, {late} ms after it was sent"
                 );
                 let mut overtaken = world.overtaken.borrow_mut();
                 overtaken.push((id.clone(), other, what));
@@ -344,7 +392,7 @@ async fn dead_letters(world: &World) -> HashSet<String> {
     let mut ids = HashSet::new();
     for index in 0..world.clients {
         let name = format!("client{index}");
-        let Some(mut client) = open(world, &[("X-Agent-ID", &name)]).await else {
+        let Some((mut client, _)) = open(world, &[("X-Agent-ID", &name)]).await else {
             continue;
         };
         let mut cursor = None;
@@ -383,6 +431,9 @@ impl World {
             wrong: RefCell::default(),
             overtaken: RefCell::default(),
             recovered: Cell::default(),
+            taken_on: RefCell::default(),
+            killed: RefCell::default(),
+            bus_away: RefCell::default(),
             seed: Cell::new(0x5EED),
             database: RefCell::default(),
         })
@@ -436,7 +487,7 @@ impl World {
         let acked = world.acked.borrow();
         let is_acked = |id: &String| acked.iter().any(|acked| acked.contains_key(id));
         let mut overtaken = world.overtaken.take();
-        overtaken.retain(|(id, other, _)| is_acked(id) && is_acked(other));
+        overtaken.retain(|(id, other, _)| is_acked(id) && is_acked(other) && !world.was_untold(id));
         assert_eq!(overtaken, []);
         let acked: usize = acked.iter().map(HashMap::len).sum();
         assert!(
@@ -542,15 +593,19 @@ fn storms_over_several_nodes_lose_no_message() {
                     match losses.swap_remove(next) {
                         Loss::Node => {
                             let index = world.chance(nodes as u64) as usize;
+                            let address = servers[index].ws;
+                            world.killed.borrow_mut().push((address, now()));
                             servers.remove(index).kill();
                             world.addresses.replace(addresses(&servers));
                             servers.push(start());
                             world.addresses.replace(addresses(&servers));
                         }
                         Loss::Redis => {
+                            let from = now();
                             redis.kill();
                             sleep(Duration::from_millis(world.chance(1_500))).await;
                             redis.up();
+                            world.bus_away.borrow_mut().push((from, now()));
                         }
                         Loss::Database => {
                             postgres.kill();
