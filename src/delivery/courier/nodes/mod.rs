@@ -17,6 +17,10 @@
 //! - The store names one node for each queue. Two that both believe to have a session ask it.
 //! - A session that comes back on another node is asked for where it was; if that node cannot answer,
 //!   its queue is taken from the store, and the other learns of it when it is back.
+//! - While no living node has a session nobody sends to it: what comes for its agent waits in the inbox, or
+//!   in another session's queue, and is found there at the latest when the node of that is missed. It may
+//!   come after later messages then; and so may what a node took while the bus was away if it is killed
+//!   before it could tell.
 //! - The bus has one order for all: a sender is answered when it has taken the word of a message, and the
 //!   first message that a sender sends on a node waits until what was said before is heard.
 
